@@ -1,0 +1,73 @@
+//! The journal's records: the only way in which the cluster's durable state changes.
+
+use serde::{Deserialize, Serialize};
+use yak_protocol::ids::{
+    BrokerEpoch, BrokerId, ClusterId, CoordinatorEpoch, DataDirId, Incarnation, TopicId,
+};
+use yak_protocol::message::{PartitionInfo, ReplicaReport, TopicInfo};
+
+/// One change of durable state.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum Record {
+    /// First record of every journal.
+    Cluster {
+        /// The cluster's id.
+        cluster_id: ClusterId,
+    },
+    /// A coordinator starts its term.
+    CoordinatorEpoch {
+        /// The term.
+        epoch: CoordinatorEpoch,
+    },
+    /// A broker registered: its session (fenced) and what it reported.
+    Broker {
+        /// Its number.
+        id: BrokerId,
+        /// Its name.
+        name: String,
+        /// Its address.
+        address: String,
+        /// Its rack.
+        rack: String,
+        /// Its session.
+        broker_epoch: BrokerEpoch,
+        /// Its process.
+        incarnation: Incarnation,
+        /// Its disk.
+        data_dir: DataDirId,
+        /// What it reported at registration (rule R12).
+        replicas: Vec<ReplicaReport>,
+    },
+    /// A broker may not lead and is in no ISR (R10), or may again.
+    Fence {
+        /// Which.
+        id: BrokerId,
+        /// Whether.
+        fenced: bool,
+        /// The broker epoch that its first heartbeat confirmed, in the record that unfences (R12).
+        #[serde(default)]
+        confirmed: Option<BrokerEpoch>,
+    },
+    /// A broker hands over its leaderships, or no longer.
+    Drain {
+        /// Which.
+        id: BrokerId,
+        /// Whether.
+        draining: bool,
+    },
+    /// A topic was made or changed.
+    Topic(TopicInfo),
+    /// A topic was deleted; the tombstone stays (rule R16).
+    TopicDeleted {
+        /// Which.
+        id: TopicId,
+    },
+    /// A partition's record changed.
+    Partition(PartitionInfo),
+    /// Producer ids below this one are given out.
+    ProducerIds {
+        /// The next free one.
+        next: i64,
+    },
+}

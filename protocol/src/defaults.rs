@@ -1,0 +1,66 @@
+//! Every default and limit, with its unit, in one place.
+
+use std::time::Duration;
+
+/// Length of a frame's length prefix, in bytes.
+pub const FRAME_PREFIX_BYTES: usize = 4;
+/// The longest frame that any configuration can allow, in bytes. Its first byte is at most 0x07, which
+/// is what tells a frame from text, HTTP, TLS and the rest on the same port.
+pub const FRAME_BYTES_CEILING: u32 = 0x07FF_FFFF;
+/// The longest frame by default, in bytes.
+pub const FRAME_BYTES_MAX: u32 = 64 << 20;
+/// How deep MessagePack values may nest.
+pub const NESTING_MAX: usize = 32;
+/// The protocol version spoken here.
+pub const PROTOCOL_VERSION: u8 = 1;
+
+/// The coordinator's port.
+pub const COORDINATOR_PORT: u16 = 9700;
+/// The first broker's port; the next ones follow.
+pub const BROKER_PORT: u16 = 9701;
+
+/// How often a broker renews its lease.
+pub const HEARTBEAT: Duration = Duration::from_millis(500);
+/// How long a broker lives without a heartbeat.
+pub const LEASE: Duration = Duration::from_secs(3);
+/// How often a replication stream that has nothing to say says so.
+pub const STREAM_KEEP_ALIVE: Duration = Duration::from_millis(200);
+/// After how long a silent stream is reported.
+pub const STREAM_SILENT: Duration = Duration::from_secs(1);
+/// How long the coordinator waits for an answer to a probe.
+pub const PROBE: Duration = Duration::from_millis(200);
+/// How long an in-sync replica may be behind (rule R8).
+pub const REPLICA_LAG_MAX: Duration = Duration::from_secs(3);
+/// After how long an unanswered ISR proposal is sent again.
+pub const PROPOSAL_RETRY: Duration = Duration::from_millis(500);
+/// How long an `open` with an epoch that the leader has yet to learn is parked.
+pub const OPEN_PARK_MAX: Duration = Duration::from_secs(1);
+/// How long a publish waits for its acknowledgement on the broker.
+pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a producer tries to deliver a batch in all.
+pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many unacknowledged bytes a follower may be sent for one partition.
+pub const REPLICATION_WINDOW_BYTES: u64 = 4 << 20;
+
+/// The largest batch of a topic by default, in bytes.
+pub const BATCH_BYTES_MAX: u32 = 1 << 20;
+/// Partitions of a topic by default.
+pub const PARTITIONS: u32 = 3;
+/// The most partitions that a topic may be made with.
+pub const PARTITIONS_MAX: u32 = 10_000;
+/// Replicas of a partition by default, if there are as many brokers.
+pub const REPLICAS: u32 = 3;
+/// Size of a segment, in bytes.
+pub const SEGMENT_BYTES: u64 = 256 << 20;
+/// A checkpoint is written at most this long after the last append.
+pub const CHECKPOINT: Duration = Duration::from_secs(1);
+/// Producer ids in one block.
+pub const PRODUCER_ID_BLOCK: u32 = 1000;
+/// How many batches of a producer each partition remembers.
+pub const PRODUCER_BATCHES: usize = 5;
+
+/// The least ISR by default for a topic that wants `replicas`: 2 from three on, else 1.
+#[must_use]
+pub fn min_isr(replicas: u32) -> u32 {
+    if replicas >= 3 { 2 } else { 1 }
+}

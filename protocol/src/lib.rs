@@ -1,0 +1,8 @@
+//! The words of YAK: ids, messages, error codes and record batches, and the frames that carry them.
+//!
+//! Without the feature `net` this crate knows no socket, file, task or clock, and never who leads.
+
+pub mod defaults;
+pub mod error;
+pub mod ids;
+pub mod message;

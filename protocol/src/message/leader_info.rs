@@ -1,0 +1,141 @@
+use super::message;
+use crate::ids::{
+    BrokerEpoch, BrokerId, CoordinatorEpoch, LeaderEpoch, MetadataVersion, PartitionEpoch, TopicId,
+    TopicPartition,
+};
+use serde::{Deserialize, Serialize};
+
+/// Asks for the leaders: of one topic (`topic`, by name), or everything (a broker after a gap).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct LeaderInfoRequest {
+    /// The topic's name; absent = all of them.
+    #[serde(default)]
+    pub topic: Option<String>,
+}
+message!(LeaderInfoRequest, "leader_info", Client, LeaderInfo);
+
+/// What the coordinator decided; pushed to every broker as it commits, in order of `version`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct LeaderInfo {
+    /// The coordinator's term; brokers refuse a lower one than they have seen (rule R15).
+    pub coordinator_epoch: CoordinatorEpoch,
+    /// The version after this change.
+    pub version: MetadataVersion,
+    /// Whether this is everything there is, not a change to version - 1.
+    #[serde(default)]
+    pub full: bool,
+    /// Brokers, all of them or those that changed.
+    #[serde(default)]
+    pub brokers: Vec<BrokerInfo>,
+    /// Topics, all of them or those that changed.
+    #[serde(default)]
+    pub topics: Vec<TopicInfo>,
+    /// Partitions, all of them or those that changed.
+    #[serde(default)]
+    pub partitions: Vec<PartitionInfo>,
+    /// Topics that were deleted by request: the only reason ever to delete data (rule R16).
+    #[serde(default)]
+    pub deleted: Vec<TopicId>,
+}
+
+/// A broker as the cluster sees it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct BrokerInfo {
+    /// Its number.
+    pub id: BrokerId,
+    /// Its name.
+    pub name: String,
+    /// Where it is reached, `host:port`.
+    pub address: String,
+    /// Where it stands.
+    #[serde(default)]
+    pub rack: String,
+    /// Its session.
+    pub broker_epoch: BrokerEpoch,
+    /// Whether it may not lead now.
+    pub fenced: bool,
+    /// Whether it hands over its leaderships.
+    #[serde(default)]
+    pub draining: bool,
+}
+
+/// A topic and its settings.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct TopicInfo {
+    /// Its id.
+    pub id: TopicId,
+    /// Its name.
+    pub name: String,
+    /// How many partitions it has.
+    pub partitions: u32,
+    /// How many replicas each was wanted to have.
+    pub wanted_replicas: u32,
+    /// Its settings.
+    pub config: TopicConfig,
+}
+
+/// When a record counts as kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// Synced to disk by every in-sync replica.
+    #[default]
+    Fsync,
+    /// Written by every in-sync replica, synced in the background.
+    Replicated,
+}
+
+/// How much of a compressed batch a broker looks at before it appends it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Validate {
+    /// The header and its checksum; the records of an uncompressed batch are walked.
+    #[default]
+    Header,
+    /// Compressed batches are opened too.
+    Deep,
+}
+
+/// A topic's settings; each has a default.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TopicConfig {
+    /// When a record counts as kept.
+    pub durability: Durability,
+    /// How deeply batches are checked.
+    pub validate: Validate,
+    /// The largest batch in bytes.
+    pub batch_bytes_max: u32,
+}
+
+impl Default for TopicConfig {
+    fn default() -> Self {
+        Self { durability: Durability::Fsync, validate: Validate::Header, batch_bytes_max: 1 << 20 }
+    }
+}
+
+/// The coordinator's record of one partition: the only authority over it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct PartitionInfo {
+    /// Which partition.
+    pub id: TopicPartition,
+    /// Who holds it, the preferred leader first.
+    pub replicas: Vec<BrokerId>,
+    /// Who leads; `None` when nobody may.
+    #[serde(default)]
+    pub leader: Option<BrokerId>,
+    /// The term of leadership.
+    pub leader_epoch: LeaderEpoch,
+    /// Counts every change of this record.
+    pub partition_epoch: PartitionEpoch,
+    /// The in-sync replicas, ascending.
+    pub isr: Vec<BrokerId>,
+    /// Eligible leader replicas: left the ISR below `min_isr`, still have everything committed; ascending.
+    #[serde(default)]
+    pub elr: Vec<BrokerId>,
+    /// The least ISR with which `acks=all` is taken.
+    pub min_isr: u32,
+    /// Whether the coordinator knows less than a broker does, so nothing may be decided (rule R15).
+    #[serde(default)]
+    pub recovering: bool,
+}

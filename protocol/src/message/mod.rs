@@ -1,0 +1,103 @@
+//! The words of the protocol: one request a file, request and reply side by side.
+//!
+//! A body is a MessagePack map with short string keys. Unknown keys are ignored, absent ones take
+//! their defaults, so old and new versions can talk. `docs/PROTOCOL.md` shows each as an example.
+
+mod consume;
+mod heartbeat;
+mod hello;
+mod leader_info;
+mod metadata;
+mod offsets;
+mod probe;
+mod producer_ids;
+mod propose_isr;
+mod publish;
+mod read_range;
+mod register_broker;
+mod register_client;
+mod replicate;
+mod stream_silent;
+mod topic;
+
+pub use consume::*;
+pub use heartbeat::*;
+pub use hello::*;
+pub use leader_info::*;
+pub use metadata::*;
+pub use offsets::*;
+pub use probe::*;
+pub use producer_ids::*;
+pub use propose_isr::*;
+pub use publish::*;
+pub use read_range::*;
+pub use register_broker::*;
+pub use register_client::*;
+pub use replicate::*;
+pub use stream_silent::*;
+pub use topic::*;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// What a listener lets its peers do. A listener has a set of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Role {
+    /// Producers, consumers and administrators.
+    Client,
+    /// Brokers that replicate from this one.
+    Replica,
+    /// Brokers that talk to the coordinator.
+    Control,
+}
+
+/// A request kind: its name on the wire, who may send it, and what answers it.
+pub trait Message: Serialize + DeserializeOwned + Send + 'static {
+    /// The `kind` in the envelope.
+    const KIND: &'static str;
+    /// The role that a listener needs to take it.
+    const ROLE: Role;
+    /// The body of the answer.
+    type Reply: Serialize + DeserializeOwned + Send + 'static;
+}
+
+macro_rules! message {
+    ($request:ty, $kind:literal, $role:ident, $reply:ty) => {
+        impl crate::message::Message for $request {
+            const KIND: &'static str = $kind;
+            const ROLE: crate::message::Role = crate::message::Role::$role;
+            type Reply = $reply;
+        }
+    };
+}
+pub(crate) use message;
+
+/// The role that `kind` needs, without looking at its body; `None` for an unknown kind.
+#[must_use]
+pub fn role_of(kind: &str) -> Option<Role> {
+    macro_rules! table {
+        ($($message:ty),+ $(,)?) => {
+            $(if kind == <$message as Message>::KIND { return Some(<$message as Message>::ROLE); })+
+        };
+    }
+    table!(
+        Hello,
+        Publish,
+        Consume,
+        Metadata,
+        Offsets,
+        LeaderInfoRequest,
+        CreateTopic,
+        DeleteTopic,
+        RegisterProducer,
+        RegisterConsumer,
+        Replicate,
+        ReadRange,
+        RegisterBroker,
+        Heartbeat,
+        ProposeIsr,
+        StreamSilent,
+        Probe,
+        ProducerIds,
+    );
+    None
+}
