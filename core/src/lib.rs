@@ -5,4 +5,5 @@
 
 pub mod cluster;
 pub mod partition;
+pub mod rules;
 pub mod time;

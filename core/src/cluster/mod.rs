@@ -10,6 +10,7 @@ pub use effect::*;
 pub use event::*;
 pub use record::*;
 
+use crate::rules::Rules;
 use std::time::Duration;
 use yak_protocol::ids::ClusterId;
 use yak_protocol::message::LeaderInfo;
@@ -27,6 +28,8 @@ pub struct ClusterConfig {
     pub partitions: u32,
     /// Replicas of a topic made without a number.
     pub replicas: u32,
+    /// Which rules are in force; `Rules::all()` outside tests.
+    pub rules: Rules,
 }
 
 /// The cluster: a pure machine.

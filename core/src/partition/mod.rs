@@ -9,6 +9,7 @@ pub use effect::*;
 pub use event::*;
 pub use producers::*;
 
+use crate::rules::Rules;
 use std::time::Duration;
 use yak_protocol::ids::{BrokerId, TopicPartition};
 
@@ -27,6 +28,8 @@ pub struct ReplicaConfig {
     pub open_park_max: Duration,
     /// How many unacknowledged bytes a follower may be sent.
     pub window_bytes: u64,
+    /// Which rules are in force; `Rules::all()` outside tests.
+    pub rules: Rules,
 }
 
 /// One replica of one partition: a pure machine.
