@@ -1,1 +1,39 @@
-fn main() {}
+//! The `yak` binary: a table from commands to the code that runs them, and nothing else.
+
+mod arguments;
+mod commands;
+mod context;
+mod exit;
+mod log;
+
+use arguments::{Cli, Command};
+use clap::Parser;
+use context::Context;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log::start(&cli.global, cli.command.is_server());
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::report(&anyhow::anyhow!("cannot start the runtime: {error}")),
+    };
+    let outcome = runtime.block_on(async {
+        let context = Context::start(cli.global)?;
+        run(cli.command, context).await
+    });
+    // A thread that still reads a terminal's stdin must not hold up the exit.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error),
+    }
+}
+
+async fn run(command: Command, context: Context) -> anyhow::Result<()> {
+    match command {
+        Command::Dev(args) => commands::dev::run(args, context).await,
+        Command::Coordinator(args) => commands::coordinator::run(args, context).await,
+        Command::Broker(args) => commands::broker::run(args, context).await,
+    }
+}

@@ -1,0 +1,101 @@
+//! What can be typed: the commands and the options that all of them share.
+
+use crate::commands;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A small replicated log: acknowledged means kept.
+#[derive(Parser, Debug)]
+#[command(
+    name = "yak",
+    version,
+    about,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = crate::exit::CODES_HELP
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Addresses of brokers to start from, separated by commas; the port defaults to 9701
+    #[arg(
+        short,
+        long,
+        alias = "bootstrap-server",
+        global = true,
+        env = "YAK_BROKERS",
+        value_delimiter = ',',
+        value_name = "HOST[:PORT],..",
+        default_value = "127.0.0.1:9701,127.0.0.1:9702,127.0.0.1:9703"
+    )]
+    pub brokers: Vec<String>,
+    /// In which form results are printed
+    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Only errors on stderr
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// More on stderr: -v for notes even when piped, -vv for every step
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// In which form results are printed.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs: keys are stable.
+    Json,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Start a coordinator and brokers in one process, to try things out
+    Dev(commands::dev::DevArgs),
+    /// Run a coordinator
+    Coordinator(commands::coordinator::CoordinatorArgs),
+    /// Run a broker, or list the brokers
+    Broker(commands::broker::BrokerArgs),
+}
+
+impl Command {
+    /// Whether the command runs until it is stopped and logs as a server does.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        match self {
+            Self::Dev(_) | Self::Coordinator(_) => true,
+            Self::Broker(args) => args.command.is_none(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_table_of_arguments_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn broker_without_a_subcommand_is_a_server_and_with_list_it_is_not() {
+        let server = Cli::parse_from(["yak", "broker", "--listen", "127.0.0.1:0"]);
+        assert!(server.command.is_server());
+        let list = Cli::parse_from(["yak", "broker", "list"]);
+        assert!(!list.command.is_server());
+    }
+}

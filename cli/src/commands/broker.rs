@@ -1,0 +1,66 @@
+//! `yak broker`: stores partitioned topics and replicates them; `yak broker list` shows all of them.
+
+use crate::context::Context;
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// Run a broker, or list the brokers.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(after_long_help = "\
+Examples:
+  yak broker --data /var/lib/yak/broker
+  yak broker --name b2 --coordinator 10.0.0.1:9700 --listen 0.0.0.0:9702 --advertise 10.0.0.2:9702 --insecure
+  yak broker list --output json")]
+pub struct BrokerArgs {
+    /// `list`; nothing = run a broker.
+    #[command(subcommand)]
+    pub command: Option<BrokerCommand>,
+    /// How to run it.
+    #[command(flatten)]
+    pub server: BrokerServerArgs,
+}
+
+/// What else can be done with brokers.
+#[derive(Subcommand, Debug)]
+pub enum BrokerCommand {
+    /// List the brokers of the cluster
+    List,
+}
+
+/// How to run a broker.
+#[derive(Args, Debug)]
+pub struct BrokerServerArgs {
+    /// Its name [default: broker-<hostname>, with -<port> when not on 9701]
+    #[arg(long, env = "BROKER_ID", value_name = "NAME")]
+    pub name: Option<String>,
+    /// Where the coordinators are
+    #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:9700", value_name = "HOST:PORT,..")]
+    pub coordinator: Vec<String>,
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:9701", value_name = "HOST:PORT")]
+    pub listen: String,
+    /// Where others reach it [default: the address it listens on]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise: Option<String>,
+    /// Where its log is kept
+    #[arg(long, default_value = "./yak-broker", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Where it stands; replicas are spread over racks
+    #[arg(long, default_value = "", value_name = "NAME")]
+    pub rack: String,
+    /// Listen beyond this machine although nobody is authenticated
+    #[arg(long)]
+    pub insecure: bool,
+    /// Refuse to publish to a topic that does not exist instead of making it
+    #[arg(long)]
+    pub no_auto_create: bool,
+}
+
+/// Runs until shutdown, or lists the brokers.
+///
+/// # Errors
+/// When the address or the data dir cannot be used.
+pub async fn run(args: BrokerArgs, _context: Context) -> anyhow::Result<()> {
+    anyhow::bail!("the broker is not part of this build (listen {})", args.server.listen)
+}
