@@ -44,6 +44,8 @@ pub const REPLICATION_WINDOW_BYTES: u64 = 4 << 20;
 
 /// The largest batch of a topic by default, in bytes.
 pub const BATCH_BYTES_MAX: u32 = 1 << 20;
+/// How much the records of one batch may take once they are decompressed, in bytes.
+pub const UNPACKED_BATCH_BYTES_MAX: usize = 64 << 20;
 /// Partitions of a topic by default.
 pub const PARTITIONS: u32 = 3;
 /// The most partitions that a topic may be made with.

@@ -2,7 +2,10 @@
 //!
 //! Without the feature `net` this crate knows no socket, file, task or clock, and never who leads.
 
+pub mod batch;
 pub mod defaults;
 pub mod error;
 pub mod ids;
 pub mod message;
+pub mod names;
+pub mod partitioner;
