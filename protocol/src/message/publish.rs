@@ -152,8 +152,10 @@ pub struct PublishResult {
 /// An acknowledgement says what was reached.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Acked {
-    /// The offset of the batch's first record.
-    pub offset: Offset,
+    /// The offset of the batch's first record. Absent on the late repeat of a batch of which it is only
+    /// known that the log has it: the partition remembers the offsets of a producer's last batches only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<Offset>,
     /// How many replicas have it (1 for `acks=1`).
     pub replicas: u32,
     /// Whether they have it on disk.
