@@ -1,7 +1,7 @@
 use super::error::BatchProblem;
 use super::snappy;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 
 /// How the records of a batch are compressed, as one block.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -117,14 +117,40 @@ fn read_all(from: impl Read, limit: usize) -> io::Result<Option<Vec<u8>>> {
     Ok((plain.len() <= limit).then_some(plain))
 }
 
-/// The decoder stops at a frame's end mark, and takes an end between two blocks for one.
-fn read_lz4(block: &[u8], limit: usize) -> io::Result<Option<Vec<u8>>> {
-    let mut decoder = lz4_flex::frame::FrameDecoder::new(block);
-    let plain = read_all(&mut decoder, limit)?;
-    if plain.is_some() && !decoder.get_ref().is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "bytes follow its end"));
+/// Bytes that remember whether more of them were wanted than there are.
+struct Starving<'a> {
+    rest: &'a [u8],
+    starved: bool,
+}
+
+impl Read for Starving<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.starved |= self.rest.len() < out.len();
+        self.rest.read(out)
     }
-    Ok(plain)
+}
+
+/// One frame. The decoder takes missing bytes between two blocks for an end; here they are an error.
+fn read_lz4(block: &[u8], limit: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut decoder = lz4_flex::frame::FrameDecoder::new(Starving { rest: block, starved: false });
+    let mut plain = Vec::new();
+    loop {
+        let chunk = decoder.fill_buf()?;
+        if chunk.is_empty() {
+            break;
+        }
+        if chunk.len() > limit - plain.len() {
+            return Ok(None);
+        }
+        plain.extend_from_slice(chunk);
+        let taken = chunk.len();
+        decoder.consume(taken);
+    }
+    let from = decoder.get_ref();
+    if from.starved || !from.rest.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not end where its frame ends"));
+    }
+    Ok(Some(plain))
 }
 
 fn read_zstd(block: &[u8], limit: usize) -> io::Result<Option<Vec<u8>>> {
