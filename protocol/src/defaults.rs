@@ -52,6 +52,8 @@ pub const PARTITIONS: u32 = 3;
 pub const PARTITIONS_MAX: u32 = 10_000;
 /// Replicas of a partition by default, if there are as many brokers.
 pub const REPLICAS: u32 = 3;
+/// The most replicas that a topic may be made with.
+pub const REPLICAS_MAX: u32 = 100;
 /// Size of a segment, in bytes.
 pub const SEGMENT_BYTES: u64 = 256 << 20;
 /// A checkpoint is written at most this long after the last append.

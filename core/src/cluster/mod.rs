@@ -1,22 +1,35 @@
-//! The cluster: who is alive, who leads, where replicas live. `decide(event) -> records`, and state
-//! changes only by applying records.
+//! The cluster: who is alive, who leads, where replicas live.
+//!
+//! [`Cluster::step`] decides; durable state changes only by applying [`Record`]s, which the shell makes
+//! durable before anything that follows from them is sent. Replaying the records is the recovery.
 
 mod effect;
+mod election;
 mod event;
+mod isr;
+mod liveness;
+mod placement;
+mod probe;
+mod producer_ids;
 mod record;
+mod registration;
+mod state;
+mod topics;
 
 pub use crate::time::Now;
 pub use effect::*;
 pub use event::*;
 pub use record::*;
+pub use state::{Broker, State};
 
 use crate::rules::Rules;
+use liveness::Liveness;
 use std::time::Duration;
-use yak_protocol::ids::ClusterId;
+use yak_protocol::ids::{BrokerId, ClusterId};
 use yak_protocol::message::LeaderInfo;
 
 /// What the machine is told once.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ClusterConfig {
     /// How often brokers are told to renew.
     pub heartbeat: Duration,
@@ -33,9 +46,29 @@ pub struct ClusterConfig {
 }
 
 /// The cluster: a pure machine.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Cluster {
     config: ClusterConfig,
+    state: State,
+    liveness: Liveness,
+}
+
+/// What one step does, gathered while it decides.
+#[derive(Default)]
+struct Step {
+    /// Applied already; to be made durable as one.
+    records: Vec<Record>,
+    notes: Vec<String>,
+    /// What goes out after the records are durable and pushed.
+    last: Vec<Effect>,
+    /// The connection whose reply holds everything, so that it gets no push of the change.
+    full_copy_to: Option<ConnectionId>,
+}
+
+impl Step {
+    fn note(&mut self, text: String) {
+        self.notes.push(text);
+    }
 }
 
 impl Cluster {
@@ -46,32 +79,132 @@ impl Cluster {
     }
 
     /// Replays a journal and starts a new term; `effects` gets the journal entry that says so.
+    ///
+    /// # Panics
+    /// When the journal breaks an invariant.
     #[must_use]
     pub fn recover(now: Now, config: ClusterConfig, journal: Vec<Record>, effects: &mut Vec<Effect>) -> Self {
-        let _ = (now, journal, effects);
-        Self { config }
+        let mut state = State::default();
+        journal.iter().for_each(|record| state.apply(record));
+        let term = Record::CoordinatorEpoch { epoch: state.coordinator_epoch().next() };
+        state.apply(&term);
+        effects.push(Effect::Journal(vec![term]));
+        let unfenced = state.brokers().filter(|broker| !broker.info.fenced).map(|broker| broker.info.id);
+        let liveness = Liveness::start(now, config.lease, unfenced);
+        Self { config, state, liveness }
     }
 
     /// Takes one event and appends what is to be done, in order.
     pub fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
-        let _ = (now, event, effects, &self.config);
+        let mut step = Step::default();
+        if let Some(gap) = self.liveness.catch_up(now, self.config.heartbeat) {
+            step.note(format!(
+                "this process was away for {} ms; leases are extended by that",
+                gap.as_millis()
+            ));
+        }
+        match event {
+            Event::Request { connection, id, request, entropy } => {
+                let outcome = self.request(now, connection, request, entropy, &mut step);
+                step.last.push(Effect::Reply(id, outcome));
+            }
+            Event::Disconnected { connection, loss } => self.disconnected(now, connection, loss, &mut step),
+            Event::ProbeAnswered { broker } => self.probe_answered(now, broker, &mut step),
+            Event::Tick => self.tick(now, &mut step),
+        }
+        self.finish(step, effects);
+    }
+
+    fn request(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        request: Request,
+        entropy: u128,
+        step: &mut Step,
+    ) -> Result<Reply, yak_protocol::error::WireError> {
+        Ok(match request {
+            Request::RegisterBroker(request) => {
+                Reply::RegisterBroker(Box::new(self.register_broker(now, connection, &request, step)?))
+            }
+            Request::Heartbeat(request) => Reply::Heartbeat(self.heartbeat(now, connection, request, step)?),
+            Request::ProposeIsr(request) => Reply::ProposeIsr(self.propose_isr(&request, step)?),
+            Request::StreamSilent(request) => Reply::StreamSilent(self.stream_silent(now, &request, step)?),
+            Request::ProducerIds(request) => Reply::ProducerIds(self.producer_ids(&request, step)?),
+            Request::CreateTopic(request) => Reply::CreateTopic(self.create_topic(&request, entropy, step)?),
+            Request::DeleteTopic(request) => Reply::DeleteTopic(self.delete_topic(&request, step)?),
+        })
+    }
+
+    /// Durable before sent: the records, then their push to every connected broker, then answers.
+    fn finish(&mut self, step: Step, effects: &mut Vec<Effect>) {
+        effects.extend(step.notes.into_iter().map(Effect::Note));
+        if !step.records.is_empty() {
+            self.check(&step.records);
+            let changes = self.state.changes(&step.records);
+            let versioned = step.records.iter().any(|record| matches!(record, Record::Version { .. }));
+            effects.push(Effect::Journal(step.records));
+            let connected =
+                self.liveness.connected().filter(|id| versioned && Some(*id) != step.full_copy_to);
+            effects.extend(connected.map(|id| Effect::Push(id, changes.clone())));
+        }
+        effects.extend(step.last);
+    }
+
+    /// Applies a record and adds it to the step. The first one that brokers hear of opens a new version.
+    fn record(&mut self, step: &mut Step, record: Record) {
+        let heard = !matches!(record, Record::ProducerIds { .. } | Record::Damage { .. });
+        if heard && !step.records.iter().any(|record| matches!(record, Record::Version { .. })) {
+            let version = Record::Version { version: self.state.version().next() };
+            self.state.apply(&version);
+            step.records.push(version);
+        }
+        self.state.apply(&record);
+        step.records.push(record);
+    }
+
+    /// What must hold between partitions and brokers after a step, for the partitions that it touched.
+    fn check(&self, records: &[Record]) {
+        if !self.config.rules.r10_eligible_replicas() {
+            return; // the switched-off rule keeps a fenced last member in the ISR
+        }
+        for record in records {
+            let Record::Partition(info) = record else { continue };
+            let Some(info) = self.state.partition(info.id).filter(|info| !info.recovering) else { continue };
+            assert!(
+                info.isr.iter().all(|id| self.state.unfenced(*id)),
+                "{info:?}: a fenced broker is in sync"
+            );
+        }
     }
 
     /// When the next `Tick` is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Now> {
-        None
+        self.liveness.next_deadline(self.config.heartbeat)
+    }
+
+    /// The durable state.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
     }
 
     /// Everything, as a broker or client sees it.
     #[must_use]
     pub fn leader_info(&self) -> LeaderInfo {
-        LeaderInfo::default()
+        self.state.leader_info()
     }
 
     /// The state as the shortest journal that leads to it: a snapshot.
     #[must_use]
     pub fn snapshot(&self) -> Vec<Record> {
-        Vec::new()
+        self.state.snapshot()
+    }
+
+    /// Links on which a follower does not hear its leader though both are alive: (follower, leader) and
+    /// when that was found, for `WHY`.
+    pub fn broken_links(&self) -> impl Iterator<Item = (BrokerId, BrokerId, Now)> {
+        self.liveness.broken_links.iter().map(|((follower, leader), since)| (*follower, *leader, *since))
     }
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use yak_protocol::ids::{
-    BrokerEpoch, BrokerId, ClusterId, CoordinatorEpoch, DataDirId, Incarnation, TopicId,
+    BrokerEpoch, BrokerId, ClusterId, CoordinatorEpoch, DataDirId, Incarnation, MetadataVersion, TopicId,
+    TopicPartition,
 };
 use yak_protocol::message::{PartitionInfo, ReplicaReport, TopicInfo};
 
@@ -65,6 +66,20 @@ pub enum Record {
     },
     /// A partition's record changed.
     Partition(PartitionInfo),
+    /// A replica was found damaged below its synced end, or is whole again (rule R17).
+    Damage {
+        /// On which broker.
+        broker: BrokerId,
+        /// Which replica.
+        id: TopicPartition,
+        /// Whether.
+        damaged: bool,
+    },
+    /// The changes beside this record make this version of the metadata.
+    Version {
+        /// The version.
+        version: MetadataVersion,
+    },
     /// Producer ids below this one are given out.
     ProducerIds {
         /// The next free one.

@@ -70,6 +70,10 @@ pub struct TopicInfo {
     pub partitions: u32,
     /// How many replicas each was wanted to have.
     pub wanted_replicas: u32,
+    /// The `min_isr` that each partition is to have; one with fewer replicas than wanted may have less
+    /// until it has been filled up.
+    #[serde(default)]
+    pub min_isr: u32,
     /// Its settings.
     pub config: TopicConfig,
 }

@@ -31,6 +31,8 @@ pub struct IsrProposal {
 /// One outcome for each proposal, in order.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ProposeIsrReply {
-    /// `None` = applied, and the new record is or will be pushed; an error = definitely not applied.
+    /// `None` = the record has moved on from the one that the proposal names (by this proposal or by
+    /// another change), and the newer record that decides is or will be pushed; an error = definitely
+    /// not applied.
     pub outcomes: Vec<Option<WireError>>,
 }

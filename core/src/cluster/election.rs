@@ -1,0 +1,187 @@
+//! Who is in sync and who leads, after any change (rules R10 and R17).
+//!
+//! Every decision about a partition ends in [`Cluster::settle`]: it takes the record as a change left
+//! it, demotes what is damaged, elects, and counts the epochs.
+
+use super::{Cluster, Record, Step};
+use yak_protocol::ids::{BrokerId, TopicPartition};
+use yak_protocol::message::{Durability, PartitionInfo};
+
+/// Adds to an ascending list.
+pub(super) fn insert(list: &mut Vec<BrokerId>, id: BrokerId) {
+    if let Err(place) = list.binary_search(&id) {
+        list.insert(place, id);
+    }
+}
+
+/// Removes from a list; says whether it was there.
+pub(super) fn remove(list: &mut Vec<BrokerId>, id: BrokerId) -> bool {
+    let before = list.len();
+    list.retain(|member| *member != id);
+    list.len() != before
+}
+
+impl Cluster {
+    /// R10: the broker may not lead and is in no ISR from here on; its partitions elect.
+    pub(super) fn fence(&mut self, id: BrokerId, why: &str, step: &mut Step) {
+        step.note(format!("broker {id} is fenced: {why}"));
+        self.record(step, Record::Fence { id, fenced: true, confirmed: None });
+        if let Some(session) = self.liveness.sessions.get_mut(&id) {
+            session.told = self.state.version();
+        }
+        self.revise(
+            step,
+            |info| info.isr.contains(&id) || info.leader == Some(id),
+            |cluster, info| {
+                cluster.depart(info, id);
+            },
+        );
+    }
+
+    /// Takes the broker out of the ISR. It stays eligible if that leaves fewer than `min_isr`
+    /// ([`Self::settle`] clears the ELR otherwise).
+    pub(super) fn depart(&self, info: &mut PartitionInfo, id: BrokerId) {
+        let was_member = remove(&mut info.isr, id);
+        if info.leader == Some(id) {
+            info.leader = None;
+        }
+        if !was_member {
+            return;
+        }
+        if self.config.rules.r10_eligible_replicas() {
+            insert(&mut info.elr, id);
+        } else if info.isr.is_empty() {
+            insert(&mut info.isr, id);
+        }
+    }
+
+    /// Changes every partition that `which` picks, settles it, and records it if anything came of it.
+    pub(super) fn revise(
+        &mut self,
+        step: &mut Step,
+        which: impl Fn(&PartitionInfo) -> bool,
+        change: impl Fn(&Self, &mut PartitionInfo),
+    ) {
+        let chosen: Vec<TopicPartition> = self
+            .state
+            .partitions()
+            .filter(|info| !info.recovering && which(info))
+            .map(|info| info.id)
+            .collect();
+        for id in chosen {
+            self.revise_one(step, id, |cluster, info| change(cluster, info));
+        }
+    }
+
+    /// [`Self::revise`] for one partition; says whether the record changed.
+    pub(super) fn revise_one(
+        &mut self,
+        step: &mut Step,
+        id: TopicPartition,
+        change: impl FnOnce(&Self, &mut PartitionInfo),
+    ) -> bool {
+        let Some(old) = self.state.partition(id).filter(|info| !info.recovering) else { return false };
+        let mut new = old.clone();
+        change(self, &mut new);
+        let Some(new) = self.settle(old, new) else { return false };
+        if new.leader != old.leader {
+            let from = old.leader.map_or_else(|| "nobody".to_owned(), |leader| format!("broker {leader}"));
+            let to = new.leader.map_or_else(|| "nobody".to_owned(), |leader| format!("broker {leader}"));
+            step.note(format!("{id}: leadership goes from {from} to {to} in epoch {}", new.leader_epoch));
+        }
+        self.record(step, Record::Partition(new));
+        true
+    }
+
+    /// The record that follows `old` once `new` has been put in order; `None` if nothing changed.
+    fn settle(&self, old: &PartitionInfo, mut new: PartitionInfo) -> Option<PartitionInfo> {
+        self.demote_damaged(&mut new);
+        self.elect(&mut new);
+        self.raise_min_isr(&mut new);
+        if new.isr.len() >= new.min_isr as usize {
+            new.elr.clear();
+        }
+        if new == *old {
+            return None;
+        }
+        new.partition_epoch = old.partition_epoch.next();
+        if new.leader != old.leader {
+            new.leader_epoch = old.leader_epoch.next();
+        }
+        Some(new)
+    }
+
+    /// Whether the replica may not lead while another can (rule R17).
+    fn demoted(&self, id: BrokerId, info: &PartitionInfo) -> bool {
+        self.config.rules.r17_damage_demotes() && self.state.damaged(id, info.id)
+    }
+
+    /// R17: a damaged replica leaves ISR and ELR unless nobody else can lead.
+    fn demote_damaged(&self, info: &mut PartitionInfo) {
+        let mut members = info.isr.iter().chain(&info.elr);
+        let whole = members.any(|member| self.state.unfenced(*member) && !self.demoted(*member, info));
+        if whole {
+            let (isr, elr) = (info.isr.clone(), info.elr.clone());
+            info.isr = isr.into_iter().filter(|member| !self.demoted(*member, info)).collect();
+            info.elr = elr.into_iter().filter(|member| !self.demoted(*member, info)).collect();
+        }
+    }
+
+    /// R10: a leader that may not go on is replaced at once, and so is one that drains while another
+    /// in-sync replica does not.
+    fn elect(&self, info: &mut PartitionInfo) {
+        let may_lead = |id: &BrokerId| info.isr.contains(id) && self.state.unfenced(*id);
+        let current = info.leader.filter(may_lead);
+        let hands_over = current.is_some_and(|leader| self.state.draining(leader))
+            && info.isr.iter().any(|member| self.state.unfenced(*member) && !self.state.draining(*member));
+        if current.is_some() && !hands_over {
+            return;
+        }
+        let candidate = self.candidate(info);
+        match candidate {
+            Some(leader) => {
+                remove(&mut info.elr, leader);
+                insert(&mut info.isr, leader);
+                info.leader = Some(leader);
+            }
+            // Never any other replica: it may lack acknowledged records (rule R10).
+            None if self.config.rules.r10_clean_election() => info.leader = None,
+            None => self.elect_anyone(info),
+        }
+    }
+
+    /// The best unfenced member: whole before damaged, ISR before ELR, staying before draining, then the
+    /// order of the replicas (the preferred leader is the first).
+    fn candidate(&self, info: &PartitionInfo) -> Option<BrokerId> {
+        let place = |id: &BrokerId| info.replicas.iter().position(|replica| replica == id);
+        info.isr
+            .iter()
+            .map(|id| (id, false))
+            .chain(info.elr.iter().map(|id| (id, true)))
+            .filter(|(id, _)| self.state.unfenced(**id))
+            .min_by_key(|(id, from_elr)| {
+                (self.demoted(**id, info), *from_elr, self.state.draining(**id), place(id))
+            })
+            .map(|(id, _)| *id)
+    }
+
+    /// What R10 forbids; reached only in tests that remove it.
+    fn elect_anyone(&self, info: &mut PartitionInfo) {
+        info.leader = info.replicas.iter().copied().find(|replica| self.state.unfenced(*replica));
+        if let Some(leader) = info.leader {
+            info.isr = vec![leader];
+            info.elr.clear();
+        }
+    }
+
+    /// R9: `min_isr` changes only as part of the partition's record. A partition that was made with fewer
+    /// replicas than wanted takes the topic's `min_isr` once it has been filled up and is in sync.
+    fn raise_min_isr(&self, info: &mut PartitionInfo) {
+        let Some(topic) = self.state.topic(info.id.topic) else { return };
+        let filled = info.replicas.len() >= topic.wanted_replicas as usize
+            || topic.config.durability == Durability::Replicated;
+        if filled && topic.min_isr > info.min_isr && info.isr.len() >= topic.min_isr as usize {
+            info.min_isr = topic.min_isr;
+        }
+    }
+}

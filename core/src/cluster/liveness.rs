@@ -1,0 +1,266 @@
+//! Who is alive: leases, connections, heartbeats, and time that comes late.
+
+use super::{Cluster, ConnectionId, Effect, Loss, Now, Record, Step};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use yak_protocol::error::{ErrorCode, WireError};
+use yak_protocol::ids::{BrokerEpoch, BrokerId, MetadataVersion};
+use yak_protocol::message::{Heartbeat, HeartbeatReply};
+
+/// How many heartbeats in a row may report old metadata before the broker gets a full copy.
+const BEHIND_MAX: u8 = 3;
+
+/// A broker's control connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Link {
+    /// It has not been seen since this coordinator started.
+    Awaited,
+    /// It stands.
+    Connected(ConnectionId),
+    /// It broke, and the process may still live.
+    Lost,
+}
+
+/// A probe on its way (rule R10).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct ProbeUnderway {
+    /// When the silence counts as an answer.
+    pub deadline: Now,
+    /// Who reported.
+    pub reporters: BTreeSet<BrokerId>,
+}
+
+/// What is known of a broker's process now; nothing of it is durable.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Session {
+    pub link: Link,
+    /// When its absence counts; `None` = it has run out.
+    pub lease: Option<Now>,
+    pub probe: Option<ProbeUnderway>,
+    /// The metadata that it must confirm: what stood when it was last answered, registered or fenced.
+    pub told: MetadataVersion,
+    /// How many heartbeats in a row reported older metadata than that.
+    pub behind: u8,
+}
+
+/// The volatile side of the cluster.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Liveness {
+    pub sessions: BTreeMap<BrokerId, Session>,
+    pub connections: BTreeMap<ConnectionId, BrokerId>,
+    /// When time was last seen to pass.
+    last_tick: Now,
+    /// Until when a closed connection is not yet proof of a death: this process was itself away.
+    settling_until: Now,
+    /// Links on which a follower reported silence while the leader answered its probe: (follower, leader).
+    pub broken_links: BTreeMap<(BrokerId, BrokerId), Now>,
+}
+
+impl Liveness {
+    /// After start or takeover every unfenced broker has one full lease before its absence counts.
+    pub(super) fn start(now: Now, lease: Duration, unfenced: impl Iterator<Item = BrokerId>) -> Self {
+        let session = Session {
+            link: Link::Awaited,
+            lease: Some(now + lease),
+            probe: None,
+            told: MetadataVersion::ZERO,
+            behind: 0,
+        };
+        Self {
+            sessions: unfenced.map(|id| (id, session.clone())).collect(),
+            last_tick: now,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the process that holds the broker's session may be alive.
+    pub(super) fn alive(&self, id: BrokerId) -> bool {
+        self.sessions.get(&id).is_some_and(|session| session.lease.is_some())
+    }
+
+    pub(super) fn connected(&self) -> impl Iterator<Item = ConnectionId> {
+        self.connections.keys().copied()
+    }
+
+    fn watches(&self) -> bool {
+        self.sessions.values().any(|session| session.lease.is_some() || session.probe.is_some())
+    }
+
+    /// The next moment at which something may be due; time is looked at once a heartbeat, so that a
+    /// pause of this process shows.
+    pub(super) fn next_deadline(&self, heartbeat: Duration) -> Option<Now> {
+        let due = self.sessions.values().flat_map(|session| {
+            session.lease.into_iter().chain(session.probe.as_ref().map(|probe| probe.deadline))
+        });
+        due.chain(self.watches().then(|| self.last_tick + heartbeat)).min()
+    }
+
+    /// Extends every lease and probe by the time in which this process did not run; says by how much.
+    pub(super) fn catch_up(&mut self, now: Now, heartbeat: Duration) -> Option<Duration> {
+        if !self.watches() {
+            self.last_tick = now;
+            return None;
+        }
+        let gap = now.since(self.last_tick);
+        if gap <= heartbeat * 2 {
+            return None;
+        }
+        for session in self.sessions.values_mut() {
+            session.lease = session.lease.map(|lease| lease + gap);
+            if let Some(probe) = &mut session.probe {
+                probe.deadline = probe.deadline + gap;
+            }
+        }
+        self.last_tick = now;
+        self.settling_until = now + heartbeat;
+        Some(gap)
+    }
+}
+
+impl Cluster {
+    /// The broker whose session that is, or why it is not one.
+    pub(super) fn check_session(&self, id: BrokerId, epoch: BrokerEpoch) -> Result<(), WireError> {
+        let broker = self.state.broker(id).ok_or_else(|| {
+            WireError::new(ErrorCode::StaleBrokerEpoch, format!("broker {id} is not registered here"))
+                .hint("register again")
+        })?;
+        if broker.info.broker_epoch != epoch {
+            let newest = broker.info.broker_epoch;
+            return Err(WireError::new(
+                ErrorCode::StaleBrokerEpoch,
+                format!("broker {id} speaks in broker epoch {epoch}, its current one is {newest}"),
+            )
+            .hint("another process registered this broker since; register again"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn heartbeat(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        heartbeat: Heartbeat,
+        step: &mut Step,
+    ) -> Result<HeartbeatReply, WireError> {
+        let id = heartbeat.broker_id;
+        self.check_session(id, heartbeat.broker_epoch)?;
+        let lease = now + self.config.lease;
+        let current = self.liveness.connections.get(&connection) == Some(&id);
+        let Some(session) = self.liveness.sessions.get_mut(&id).filter(|_| current) else {
+            return Err(WireError::new(
+                ErrorCode::StaleBrokerEpoch,
+                format!("this connection does not hold the session of broker {id}"),
+            )
+            .hint("register on this connection, naming the session to resume"));
+        };
+        session.lease = Some(lease);
+        let up_to_date = heartbeat.metadata_version >= session.told;
+        session.told = self.state.version();
+        session.behind = if up_to_date { 0 } else { session.behind.saturating_add(1) };
+        if session.behind >= BEHIND_MAX {
+            session.behind = 0;
+            step.last.push(Effect::Push(connection, self.state.leader_info()));
+        }
+        self.hear_reports(id, &heartbeat.replicas, step);
+        if up_to_date && !self.state.unfenced(id) {
+            self.unfence(id, heartbeat.broker_epoch, step);
+        }
+        if heartbeat.draining != self.state.draining(id) {
+            self.drain(id, heartbeat.draining, step);
+        }
+        Ok(HeartbeatReply {
+            coordinator_epoch: self.state.coordinator_epoch(),
+            lease_ms: millis(self.config.lease),
+            fenced: !self.state.unfenced(id),
+            metadata_version: self.state.version(),
+            drained: heartbeat.draining && self.spared(id),
+        })
+    }
+
+    /// The broker has confirmed its epoch and the newest metadata: it may lead and be in sync again.
+    fn unfence(&mut self, id: BrokerId, epoch: BrokerEpoch, step: &mut Step) {
+        step.note(format!("broker {id} is unfenced in broker epoch {epoch}"));
+        self.record(step, Record::Fence { id, fenced: false, confirmed: Some(epoch) });
+        // R10: a leaderless partition takes an unfenced candidate at once.
+        let unclean = !self.config.rules.r10_clean_election();
+        self.revise(
+            step,
+            |info| info.isr.contains(&id) || info.elr.contains(&id) || (unclean && info.leader.is_none()),
+            |_, _| {},
+        );
+        self.fill_replicas(step);
+    }
+
+    /// A draining broker's leaderships go to other in-sync replicas at once.
+    fn drain(&mut self, id: BrokerId, draining: bool, step: &mut Step) {
+        step.note(format!("broker {id} {}", if draining { "drains" } else { "no longer drains" }));
+        self.record(step, Record::Drain { id, draining });
+        self.revise(step, |info| info.leader == Some(id), |_, _| {});
+        if !draining {
+            self.fill_replicas(step);
+        }
+    }
+
+    /// Whether nothing depends on the broker: it leads nothing, and every ISR is large enough without it.
+    fn spared(&self, id: BrokerId) -> bool {
+        self.state.partitions().all(|info| {
+            info.leader != Some(id) && (!info.isr.contains(&id) || info.isr.len() > info.min_isr as usize)
+        })
+    }
+
+    /// A control connection ended.
+    pub(super) fn disconnected(&mut self, now: Now, connection: ConnectionId, loss: Loss, step: &mut Step) {
+        let Some(id) = self.liveness.connections.remove(&connection) else { return };
+        let settling = now < self.liveness.settling_until;
+        let grace = now + self.config.heartbeat;
+        let Some(session) = self.liveness.sessions.get_mut(&id) else { return };
+        session.link = Link::Lost;
+        match loss {
+            // What is heard right after a pause of our own may be old: the broker may have given up on a
+            // connection that nobody served, and be about to resume on another.
+            Loss::PeerClosed if settling => session.lease = session.lease.map(|lease| lease.min(grace)),
+            Loss::PeerClosed => self.session_over(id, "its process closed the connection", step),
+            Loss::Unknown => {}
+        }
+    }
+
+    /// Time passed.
+    pub(super) fn tick(&mut self, now: Now, step: &mut Step) {
+        self.liveness.last_tick = now;
+        let over: Vec<(BrokerId, bool)> = self
+            .liveness
+            .sessions
+            .iter()
+            .filter_map(|(id, session)| {
+                let silent = session.probe.as_ref().is_some_and(|probe| probe.deadline <= now);
+                (silent || session.lease.is_some_and(|lease| lease <= now)).then_some((*id, silent))
+            })
+            .collect();
+        for (id, silent) in over {
+            let why = if silent { "it did not answer a probe" } else { "its lease has run out" };
+            self.session_over(id, why, step);
+        }
+        let old = self.config.lease * 10;
+        self.liveness.broken_links.retain(|_, since| now.since(*since) < old);
+    }
+
+    /// The broker counts as absent. Its session stays where the connection stands: the process may have
+    /// been frozen, and resumes with its next heartbeat.
+    fn session_over(&mut self, id: BrokerId, why: &str, step: &mut Step) {
+        if let Some(session) = self.liveness.sessions.get_mut(&id) {
+            session.lease = None;
+            session.probe = None;
+            if !matches!(session.link, Link::Connected(_)) {
+                self.liveness.sessions.remove(&id);
+            }
+        }
+        if self.state.unfenced(id) {
+            self.fence(id, why, step);
+        }
+    }
+}
+
+/// A duration as it travels.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,29 @@
+//! Producer ids, in blocks that nobody else will ever get.
+
+use super::{Cluster, Record, Step};
+use yak_protocol::defaults::PRODUCER_ID_BLOCK;
+use yak_protocol::error::WireError;
+use yak_protocol::message::{ProducerIds, ProducerIdsReply};
+
+impl Cluster {
+    pub(super) fn producer_ids(
+        &mut self,
+        request: &ProducerIds,
+        step: &mut Step,
+    ) -> Result<ProducerIdsReply, WireError> {
+        self.check_session(request.broker_id, request.broker_epoch)?;
+        let (from, count) = self.producer_id_block(step);
+        Ok(ProducerIdsReply { from, count })
+    }
+
+    /// A fresh block: its first id and how many.
+    ///
+    /// # Panics
+    /// When 63 bits of ids have been given out.
+    pub(super) fn producer_id_block(&mut self, step: &mut Step) -> (i64, u32) {
+        let from = self.state.next_producer_id();
+        let next = from.checked_add(i64::from(PRODUCER_ID_BLOCK)).expect("producer ids exhausted");
+        self.record(step, Record::ProducerIds { next });
+        (from, PRODUCER_ID_BLOCK)
+    }
+}

@@ -1,0 +1,281 @@
+//! A broker opens or resumes its session (rules R11, R12, R15, R17).
+
+use super::liveness::{Link, Session, millis};
+use super::{Cluster, ConnectionId, Effect, Now, Record, Step};
+use std::collections::BTreeMap;
+use yak_protocol::error::{ErrorCode, WireError};
+use yak_protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use yak_protocol::message::{Durability, PartitionInfo, RegisterBroker, RegisterBrokerReply, ReplicaReport};
+
+/// The longest name, address or rack, in bytes.
+const TEXT_BYTES_MAX: usize = 255;
+
+impl Cluster {
+    pub(super) fn register_broker(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        request: &RegisterBroker,
+        step: &mut Step,
+    ) -> Result<RegisterBrokerReply, WireError> {
+        self.check_registration(request)?;
+        let id = self.identify(request)?;
+        if self.liveness.connections.get(&connection).is_some_and(|holder| *holder != id) {
+            return Err(WireError::new(
+                ErrorCode::BadRequest,
+                "this connection holds another broker's session",
+            ));
+        }
+        let resumed = self.state.broker(id).is_some_and(|broker| {
+            broker.incarnation == request.incarnation
+                && broker.data_dir == request.data_dir
+                && request.resume == Some(broker.info.broker_epoch)
+        });
+        if !resumed {
+            self.new_session(id, request, step);
+        }
+        self.hear_reports(id, &request.replicas, step);
+        let (producer_ids_from, producer_ids_count) = self.producer_id_block(step);
+        self.bind(now, connection, id, step);
+        let broker_epoch = self.state.broker(id).map(|broker| broker.info.broker_epoch).unwrap_or_default();
+        step.note(format!(
+            "broker {id} ({} at {}) {} broker epoch {broker_epoch}",
+            request.name,
+            request.advertise,
+            if resumed { "resumes" } else { "registers in" },
+        ));
+        step.full_copy_to = Some(connection);
+        Ok(RegisterBrokerReply {
+            cluster_id: self.state.cluster_id(),
+            broker_id: id,
+            broker_epoch,
+            coordinator_epoch: self.state.coordinator_epoch(),
+            resumed,
+            heartbeat_ms: millis(self.config.heartbeat),
+            lease_ms: millis(self.config.lease),
+            producer_ids_from,
+            producer_ids_count,
+            leader_info: self.state.leader_info(),
+        })
+    }
+
+    /// What is refused whoever asks.
+    fn check_registration(&self, request: &RegisterBroker) -> Result<(), WireError> {
+        let own = self.state.cluster_id();
+        if let Some(other) = request.cluster_id.filter(|id| *id != own) {
+            return Err(WireError::new(
+                ErrorCode::WrongCluster,
+                format!("broker {:?} belongs to cluster {other}, this is cluster {own}", request.name),
+            )
+            .hint("point the broker at its own coordinator, or give it an empty data dir"));
+        }
+        // R15: somebody has heard of a later term than this one, so this journal is an old copy.
+        let term = self.state.coordinator_epoch();
+        if self.config.rules.r15_ratchet() && request.coordinator_epoch > term {
+            return Err(WireError::new(
+                ErrorCode::Recovering,
+                format!(
+                    "broker {:?} has seen coordinator epoch {}, this coordinator is in {term}",
+                    request.name, request.coordinator_epoch
+                ),
+            )
+            .hint("another coordinator is active, or this one runs on an old copy of its journal"));
+        }
+        for (what, text, required) in [
+            ("name", &request.name, true),
+            ("advertise", &request.advertise, true),
+            ("rack", &request.rack, false),
+        ] {
+            if (required && text.is_empty())
+                || text.len() > TEXT_BYTES_MAX
+                || text.chars().any(char::is_control)
+            {
+                return Err(WireError::new(
+                    ErrorCode::BadRequest,
+                    format!("`{what}` must be printable and at most {TEXT_BYTES_MAX} bytes, not {text:?}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Which broker this is: its data dir says so, else its name.
+    fn identify(&self, request: &RegisterBroker) -> Result<BrokerId, WireError> {
+        let by_dir = self.state.brokers().find(|broker| broker.data_dir == request.data_dir);
+        let by_name = self.state.brokers().find(|broker| broker.info.name == request.name);
+        let duplicate = |other: &super::Broker, why: &str| {
+            WireError::new(
+                ErrorCode::DuplicateBroker,
+                format!(
+                    "the name {:?} belongs to broker {} at {}, {why}",
+                    request.name, other.info.id, other.info.address
+                ),
+            )
+            .hint("give this broker another name, or stop the other one first")
+        };
+        match (by_dir, by_name) {
+            (Some(known), None) => Ok(known.info.id),
+            (Some(known), Some(named)) if known.info.id == named.info.id => Ok(known.info.id),
+            (Some(_), Some(named)) => Err(duplicate(named, "which has another data dir")),
+            (None, Some(named)) if request.broker_id.is_some_and(|id| id != named.info.id) => {
+                Err(duplicate(named, "which has another data dir"))
+            }
+            (None, Some(named)) if self.liveness.alive(named.info.id) => {
+                Err(duplicate(named, "which is alive with another data dir"))
+            }
+            (None, Some(named)) => Ok(named.info.id),
+            (None, None) => self.number_for(request),
+        }
+    }
+
+    /// The number of a broker of which neither the name nor the data dir is known.
+    fn number_for(&self, request: &RegisterBroker) -> Result<BrokerId, WireError> {
+        let last = self.state.brokers().last().map_or(BrokerId::ZERO, |broker| broker.info.id);
+        match request.broker_id {
+            // The data dir was given this number by a journal that knew more than this one.
+            Some(id) if request.cluster_id.is_some() && self.state.broker(id).is_none() => Ok(id),
+            Some(id) if request.cluster_id.is_some() => Err(WireError::new(
+                ErrorCode::Recovering,
+                format!("the data dir says that it is broker {id}, which has another data dir here"),
+            )
+            .hint("the coordinator may run on an old copy of its journal")),
+            _ => Ok(last.next()),
+        }
+    }
+
+    /// R11: the old session is fenced first, in the same journal entry; the new one starts fenced.
+    fn new_session(&mut self, id: BrokerId, request: &RegisterBroker, step: &mut Step) {
+        let known = self.state.broker(id).cloned();
+        let was_unfenced = known.as_ref().is_some_and(|broker| !broker.info.fenced);
+        let regressed = known.as_ref().map(|known| self.regressed(known, request)).unwrap_or_default();
+        // Never below what the data dir remembers, even if this journal has forgotten it (R15).
+        let remembered = request.resume.unwrap_or_default().max(request.stored_broker_epoch);
+        self.record(
+            step,
+            Record::Broker {
+                id,
+                name: request.name.clone(),
+                address: request.advertise.clone(),
+                rack: request.rack.clone(),
+                broker_epoch: self.state.last_broker_epoch().max(remembered).next(),
+                incarnation: request.incarnation,
+                data_dir: request.data_dir,
+                replicas: request.replicas.clone(),
+            },
+        );
+        let restart_fences = self.config.rules.r11_restart_fences();
+        if was_unfenced && !restart_fences {
+            self.record(step, Record::Fence { id, fenced: false, confirmed: None });
+        }
+        self.revise(
+            step,
+            |info| info.isr.contains(&id) || info.elr.contains(&id) || info.leader == Some(id),
+            |cluster, info| {
+                if restart_fences {
+                    cluster.depart(info, id);
+                }
+                if regressed.covers(cluster, request, info) {
+                    drop_member(info, id);
+                }
+            },
+        );
+    }
+
+    /// R12: whether the broker has come back with less than it had.
+    fn regressed(&self, known: &super::Broker, request: &RegisterBroker) -> Regression {
+        if !self.config.rules.r12_regression_check() {
+            return Regression::default();
+        }
+        let other_disk = known.data_dir != request.data_dir;
+        let restored = known.confirmed.is_some_and(|confirmed| request.stored_broker_epoch < confirmed);
+        let held: BTreeMap<TopicPartition, (LeaderEpoch, Offset)> =
+            request.replicas.iter().map(|report| (report.id, position(report))).collect();
+        let behind = known
+            .baseline
+            .iter()
+            .filter(|before| held.get(&before.id).is_none_or(|now| *now < position(before)))
+            .map(|before| before.id)
+            .collect();
+        Regression { everything: other_disk || restored, replicas: behind }
+    }
+
+    /// R15 and R17: what a broker says of its replicas, at registration and in heartbeats.
+    pub(super) fn hear_reports(&mut self, id: BrokerId, reports: &[ReplicaReport], step: &mut Step) {
+        for report in reports {
+            let Some(info) = self.state.partition(report.id) else { continue };
+            if !info.replicas.contains(&id) {
+                continue;
+            }
+            let ahead =
+                report.leader_epoch > info.leader_epoch || report.partition_epoch > info.partition_epoch;
+            if self.config.rules.r15_ratchet() && ahead && !info.recovering {
+                // Deciding from less than a broker knows could undo what was acknowledged.
+                let mut recovering = info.clone();
+                recovering.recovering = true;
+                recovering.partition_epoch = info.partition_epoch.next();
+                step.note(format!(
+                    "{}: broker {id} has seen leader epoch {} and partition epoch {}, this journal only {} and {}",
+                    report.id, report.leader_epoch, report.partition_epoch, info.leader_epoch, info.partition_epoch
+                ));
+                self.record(step, Record::Partition(recovering));
+            }
+            if self.state.damaged(id, report.id) != report.damaged {
+                let what = if report.damaged { "is damaged" } else { "is whole again" };
+                step.note(format!("{}: the replica on broker {id} {what}", report.id));
+                self.record(step, Record::Damage { broker: id, id: report.id, damaged: report.damaged });
+                self.revise_one(step, report.id, |_, _| {});
+            }
+        }
+    }
+
+    /// The connection becomes the broker's control connection, in place of any earlier one.
+    fn bind(&mut self, now: Now, connection: ConnectionId, id: BrokerId, step: &mut Step) {
+        let lease = Some(now + self.config.lease);
+        let told = self.state.version();
+        let session = Session { link: Link::Connected(connection), lease, probe: None, told, behind: 0 };
+        let earlier = self.liveness.sessions.insert(id, session);
+        self.liveness.connections.insert(connection, id);
+        if let Some(Link::Connected(old)) = earlier.map(|session| session.link)
+            && old != connection
+        {
+            self.liveness.connections.remove(&old);
+            let why = format!("broker {id} has registered on another connection");
+            step.last.push(Effect::Close(old, WireError::new(ErrorCode::StaleBrokerEpoch, why)));
+        }
+    }
+}
+
+/// What a broker has lost (rule R12).
+#[derive(Default)]
+struct Regression {
+    everything: bool,
+    replicas: Vec<TopicPartition>,
+}
+
+impl Regression {
+    /// Whether the replica is a new one from here on.
+    fn covers(&self, cluster: &Cluster, request: &RegisterBroker, info: &PartitionInfo) -> bool {
+        // A topic that is acknowledged before it is synced loses its tail when the machine goes down.
+        let lossy = cluster.config.rules.r12_lossy_stop()
+            && !request.clean_shutdown
+            && !request.same_boot
+            && cluster
+                .state
+                .topic(info.id.topic)
+                .is_some_and(|topic| topic.config.durability == Durability::Replicated);
+        lossy || self.everything || self.replicas.contains(&info.id)
+    }
+}
+
+/// A log with a higher epoch is newer however long it is.
+fn position(report: &ReplicaReport) -> (LeaderEpoch, Offset) {
+    (report.leader_epoch, report.log_end)
+}
+
+fn drop_member(info: &mut PartitionInfo, id: BrokerId) {
+    info.isr.retain(|member| *member != id);
+    info.elr.retain(|member| *member != id);
+    if info.leader == Some(id) {
+        info.leader = None;
+    }
+}

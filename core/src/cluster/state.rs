@@ -1,0 +1,379 @@
+//! The durable state, and the one function that changes it: [`State::apply`].
+
+use super::record::Record;
+use std::collections::{BTreeMap, BTreeSet};
+use yak_protocol::ids::{
+    BrokerEpoch, BrokerId, ClusterId, CoordinatorEpoch, DataDirId, Incarnation, MetadataVersion, TopicId,
+    TopicPartition,
+};
+use yak_protocol::message::{BrokerInfo, LeaderInfo, PartitionInfo, ReplicaReport, TopicInfo};
+
+/// A broker as the journal knows it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Broker {
+    /// What everybody may know of it.
+    pub info: BrokerInfo,
+    /// Its process.
+    pub incarnation: Incarnation,
+    /// Its disk.
+    pub data_dir: DataDirId,
+    /// The last broker epoch on this disk that a heartbeat carried: its data dir remembers it (rule R12).
+    pub confirmed: Option<BrokerEpoch>,
+    /// What it held when it registered.
+    pub reported: Vec<ReplicaReport>,
+    /// What it held when it registered the confirmed session: less than this is a regression (rule R12).
+    pub baseline: Vec<ReplicaReport>,
+}
+
+/// Everything that the journal leads to. Records are the only way to change it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct State {
+    cluster_id: ClusterId,
+    coordinator_epoch: CoordinatorEpoch,
+    version: MetadataVersion,
+    last_broker_epoch: BrokerEpoch,
+    next_producer_id: i64,
+    brokers: BTreeMap<BrokerId, Broker>,
+    topics: BTreeMap<TopicId, TopicInfo>,
+    names: BTreeMap<String, TopicId>,
+    partitions: BTreeMap<TopicPartition, PartitionInfo>,
+    deleted: BTreeSet<TopicId>,
+    damaged: BTreeSet<(BrokerId, TopicPartition)>,
+}
+
+impl State {
+    /// Carries out one change. Replaying a journal record by record rebuilds the state.
+    ///
+    /// # Panics
+    /// When a record breaks an invariant: the journal would promise what the protocol forbids.
+    pub(super) fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Cluster { cluster_id } => self.cluster_id = *cluster_id,
+            Record::CoordinatorEpoch { epoch } => {
+                assert!(*epoch > self.coordinator_epoch, "coordinator epoch goes back (I9)");
+                self.coordinator_epoch = *epoch;
+            }
+            Record::Broker { .. } => self.apply_broker(record),
+            Record::Fence { id, fenced, confirmed } => {
+                if let Some(broker) = self.brokers.get_mut(id) {
+                    broker.info.fenced = *fenced;
+                    if confirmed.is_some() {
+                        broker.confirmed = *confirmed;
+                        broker.baseline = broker.reported.clone();
+                    }
+                }
+            }
+            Record::Drain { id, draining } => {
+                if let Some(broker) = self.brokers.get_mut(id) {
+                    broker.info.draining = *draining;
+                }
+            }
+            Record::Topic(topic) => {
+                self.names.insert(topic.name.clone(), topic.id);
+                self.topics.insert(topic.id, topic.clone());
+            }
+            Record::TopicDeleted { id } => self.apply_deletion(*id),
+            Record::Partition(info) => {
+                check_shape(info);
+                if let Some(old) = self.partitions.get(&info.id) {
+                    check_succession(old, info);
+                }
+                self.partitions.insert(info.id, info.clone());
+            }
+            Record::Damage { broker, id, damaged } => {
+                if *damaged {
+                    self.damaged.insert((*broker, *id));
+                } else {
+                    self.damaged.remove(&(*broker, *id));
+                }
+            }
+            Record::Version { version } => {
+                assert!(*version > self.version, "metadata version goes back");
+                self.version = *version;
+            }
+            Record::ProducerIds { next } => {
+                assert!(*next >= self.next_producer_id, "producer ids would be given out twice");
+                self.next_producer_id = *next;
+            }
+        }
+    }
+
+    fn apply_broker(&mut self, record: &Record) {
+        let Record::Broker { id, name, address, rack, broker_epoch, incarnation, data_dir, replicas } =
+            record
+        else {
+            return;
+        };
+        let old = self.brokers.get(id);
+        if let Some(old) = old {
+            assert!(*broker_epoch >= old.info.broker_epoch, "broker epoch of {id:?} goes back (I9)");
+        }
+        // Another disk has confirmed nothing yet.
+        let same_disk = old.filter(|old| old.data_dir == *data_dir);
+        let broker = Broker {
+            info: BrokerInfo {
+                id: *id,
+                name: name.clone(),
+                address: address.clone(),
+                rack: rack.clone(),
+                broker_epoch: *broker_epoch,
+                fenced: true,
+                draining: false,
+            },
+            incarnation: *incarnation,
+            data_dir: *data_dir,
+            confirmed: same_disk.and_then(|old| old.confirmed),
+            baseline: same_disk.map(|old| old.baseline.clone()).unwrap_or_default(),
+            reported: replicas.clone(),
+        };
+        self.last_broker_epoch = self.last_broker_epoch.max(*broker_epoch);
+        self.brokers.insert(*id, broker);
+    }
+
+    fn apply_deletion(&mut self, id: TopicId) {
+        if let Some(topic) = self.topics.remove(&id) {
+            self.names.remove(&topic.name);
+        }
+        self.partitions.retain(|partition, _| partition.topic != id);
+        self.damaged.retain(|(_, partition)| partition.topic != id);
+        self.deleted.insert(id);
+    }
+
+    /// The shortest journal that leads here.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<Record> {
+        let mut records = vec![Record::Cluster { cluster_id: self.cluster_id }];
+        if self.coordinator_epoch > CoordinatorEpoch::ZERO {
+            records.push(Record::CoordinatorEpoch { epoch: self.coordinator_epoch });
+        }
+        for broker in self.brokers.values() {
+            broker.snapshot(&mut records);
+        }
+        records.extend(self.topics.values().cloned().map(Record::Topic));
+        records.extend(self.deleted.iter().map(|id| Record::TopicDeleted { id: *id }));
+        records.extend(self.partitions.values().cloned().map(Record::Partition));
+        records.extend(self.damaged.iter().map(|(broker, id)| Record::Damage {
+            broker: *broker,
+            id: *id,
+            damaged: true,
+        }));
+        if self.next_producer_id > 0 {
+            records.push(Record::ProducerIds { next: self.next_producer_id });
+        }
+        if self.version > MetadataVersion::ZERO {
+            records.push(Record::Version { version: self.version });
+        }
+        records
+    }
+
+    /// The cluster's id.
+    #[must_use]
+    pub fn cluster_id(&self) -> ClusterId {
+        self.cluster_id
+    }
+
+    /// The coordinator's term.
+    #[must_use]
+    pub fn coordinator_epoch(&self) -> CoordinatorEpoch {
+        self.coordinator_epoch
+    }
+
+    /// How many metadata changes there have been.
+    #[must_use]
+    pub fn version(&self) -> MetadataVersion {
+        self.version
+    }
+
+    /// The highest broker epoch ever granted.
+    #[must_use]
+    pub fn last_broker_epoch(&self) -> BrokerEpoch {
+        self.last_broker_epoch
+    }
+
+    /// The first producer id that nobody has.
+    #[must_use]
+    pub fn next_producer_id(&self) -> i64 {
+        self.next_producer_id
+    }
+
+    /// One broker.
+    #[must_use]
+    pub fn broker(&self, id: BrokerId) -> Option<&Broker> {
+        self.brokers.get(&id)
+    }
+
+    /// All brokers, by number.
+    pub fn brokers(&self) -> impl Iterator<Item = &Broker> {
+        self.brokers.values()
+    }
+
+    /// One topic.
+    #[must_use]
+    pub fn topic(&self, id: TopicId) -> Option<&TopicInfo> {
+        self.topics.get(&id)
+    }
+
+    /// The topic of that name.
+    #[must_use]
+    pub fn topic_named(&self, name: &str) -> Option<&TopicInfo> {
+        self.topics.get(self.names.get(name)?)
+    }
+
+    /// All topics, by id.
+    pub fn topics(&self) -> impl Iterator<Item = &TopicInfo> {
+        self.topics.values()
+    }
+
+    /// One partition.
+    #[must_use]
+    pub fn partition(&self, id: TopicPartition) -> Option<&PartitionInfo> {
+        self.partitions.get(&id)
+    }
+
+    /// All partitions, by topic id and index.
+    pub fn partitions(&self) -> impl Iterator<Item = &PartitionInfo> {
+        self.partitions.values()
+    }
+
+    /// The partitions of one topic, by index.
+    pub fn partitions_of(&self, topic: TopicId) -> impl Iterator<Item = &PartitionInfo> {
+        use yak_protocol::ids::PartitionIndex;
+        let first = TopicPartition { topic, partition: PartitionIndex(0) };
+        let last = TopicPartition { topic, partition: PartitionIndex(u32::MAX) };
+        self.partitions.range(first..=last).map(|(_, info)| info)
+    }
+
+    /// Topics that were deleted by request.
+    pub fn deleted(&self) -> impl Iterator<Item = TopicId> {
+        self.deleted.iter().copied()
+    }
+
+    /// Whether the broker may lead and be in an ISR.
+    #[must_use]
+    pub fn unfenced(&self, id: BrokerId) -> bool {
+        self.brokers.get(&id).is_some_and(|broker| !broker.info.fenced)
+    }
+
+    /// Whether the broker hands over its leaderships.
+    #[must_use]
+    pub fn draining(&self, id: BrokerId) -> bool {
+        self.brokers.get(&id).is_some_and(|broker| broker.info.draining)
+    }
+
+    /// Whether that replica has damage that has not been repaired (rule R17).
+    #[must_use]
+    pub fn damaged(&self, broker: BrokerId, id: TopicPartition) -> bool {
+        self.damaged.contains(&(broker, id))
+    }
+
+    /// Everything, as a broker or client sees it.
+    #[must_use]
+    pub fn leader_info(&self) -> LeaderInfo {
+        LeaderInfo {
+            coordinator_epoch: self.coordinator_epoch,
+            version: self.version,
+            full: true,
+            brokers: self.brokers.values().map(|broker| broker.info.clone()).collect(),
+            topics: self.topics.values().cloned().collect(),
+            partitions: self.partitions.values().cloned().collect(),
+            deleted: self.deleted.iter().copied().collect(),
+        }
+    }
+
+    /// What these records, which have been applied, changed: the step from `version - 1` to `version`.
+    pub(super) fn changes(&self, records: &[Record]) -> LeaderInfo {
+        let mut brokers = BTreeSet::new();
+        let mut topics = BTreeSet::new();
+        let mut partitions = BTreeSet::new();
+        let mut deleted = Vec::new();
+        for record in records {
+            match record {
+                Record::Broker { id, .. } | Record::Fence { id, .. } | Record::Drain { id, .. } => {
+                    brokers.insert(*id);
+                }
+                Record::Topic(topic) => {
+                    topics.insert(topic.id);
+                }
+                Record::TopicDeleted { id } => deleted.push(*id),
+                Record::Partition(info) => {
+                    partitions.insert(info.id);
+                }
+                _ => {}
+            }
+        }
+        LeaderInfo {
+            coordinator_epoch: self.coordinator_epoch,
+            version: self.version,
+            full: false,
+            brokers: brokers.iter().filter_map(|id| self.broker(*id)).map(|b| b.info.clone()).collect(),
+            topics: topics.iter().filter_map(|id| self.topic(*id)).cloned().collect(),
+            partitions: partitions.iter().filter_map(|id| self.partition(*id)).cloned().collect(),
+            deleted,
+        }
+    }
+}
+
+impl Broker {
+    fn snapshot(&self, records: &mut Vec<Record>) {
+        let session = |replicas: &Vec<ReplicaReport>| Record::Broker {
+            id: self.info.id,
+            name: self.info.name.clone(),
+            address: self.info.address.clone(),
+            rack: self.info.rack.clone(),
+            broker_epoch: self.info.broker_epoch,
+            incarnation: self.incarnation,
+            data_dir: self.data_dir,
+            replicas: replicas.clone(),
+        };
+        let fence = |fenced, confirmed| Record::Fence { id: self.info.id, fenced, confirmed };
+        if self.confirmed.is_some() && self.baseline != self.reported {
+            records.push(session(&self.baseline));
+            records.push(fence(true, self.confirmed));
+            records.push(session(&self.reported));
+            records.push(fence(self.info.fenced, None));
+        } else {
+            records.push(session(&self.reported));
+            records.push(fence(self.info.fenced, self.confirmed));
+        }
+        if self.info.draining {
+            records.push(Record::Drain { id: self.info.id, draining: true });
+        }
+    }
+}
+
+/// I6, and what a record must look like by itself.
+fn check_shape(info: &PartitionInfo) {
+    let ascending = |list: &[BrokerId]| list.windows(2).all(|pair| pair[0] < pair[1]);
+    assert!(ascending(&info.isr) && ascending(&info.elr), "{info:?}: ISR and ELR are ascending");
+    assert!(
+        info.isr.iter().all(|member| !info.elr.contains(member)),
+        "{info:?}: ISR and ELR are disjoint (I6)"
+    );
+    assert!(
+        info.isr.iter().chain(&info.elr).all(|member| info.replicas.contains(member)),
+        "{info:?}: only replicas are in sync"
+    );
+    if !info.recovering {
+        assert!(
+            info.elr.is_empty() || info.isr.len() < info.min_isr as usize,
+            "{info:?}: no ELR beside a full ISR (I6)"
+        );
+        assert!(
+            info.leader.is_none_or(|leader| info.isr.contains(&leader)),
+            "{info:?}: the leader is in the ISR"
+        );
+    }
+}
+
+/// I7 and I9: epochs grow, and nobody else leads in the same epoch.
+fn check_succession(old: &PartitionInfo, new: &PartitionInfo) {
+    assert!(
+        new.partition_epoch > old.partition_epoch,
+        "partition epoch stands still: {old:?} -> {new:?} (I9)"
+    );
+    assert!(new.leader_epoch >= old.leader_epoch, "leader epoch goes back: {old:?} -> {new:?} (I9)");
+    assert!(
+        new.leader == old.leader || new.leader_epoch > old.leader_epoch,
+        "two leaders in one epoch: {old:?} -> {new:?} (I7)"
+    );
+}

@@ -1,0 +1,155 @@
+//! Topics: made with defaults, placed, deleted with a tombstone (rule R16).
+
+use super::{Cluster, Record, Step};
+use yak_protocol::defaults;
+use yak_protocol::error::{ErrorCode, WireError};
+use yak_protocol::ids::{LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId, TopicPartition};
+use yak_protocol::message::{
+    CreateTopic, CreateTopicReply, DeleteTopic, DeleteTopicReply, Durability, PartitionInfo, TopicInfo,
+};
+
+fn bad(message: String) -> WireError {
+    WireError::new(ErrorCode::BadRequest, message)
+}
+
+impl Cluster {
+    pub(super) fn create_topic(
+        &mut self,
+        request: &CreateTopic,
+        entropy: u128,
+        step: &mut Step,
+    ) -> Result<CreateTopicReply, WireError> {
+        if let Some(topic) = self.state.topic_named(&request.topic) {
+            if !request.if_not_exists {
+                let message = format!("a topic named {:?} exists already", request.topic);
+                return Err(WireError::new(ErrorCode::TopicExists, message));
+            }
+            return Ok(self.topic_reply(topic.clone(), false));
+        }
+        self.check_name(&request.topic)?;
+        let id = TopicId(entropy);
+        if self.state.topic(id).is_some() || self.state.deleted().any(|deleted| deleted == id) {
+            return Err(WireError::new(ErrorCode::Internal, "the new topic's id is taken").hint("try again"));
+        }
+        let topic = self.topic_info(id, request)?;
+        let mut placement = self.placement();
+        if placement.brokers() == 0 {
+            return Err(WireError::new(ErrorCode::NotEnoughBrokers, "no broker is alive to hold the topic")
+                .hint("start a broker; `yak broker list` shows which are there"));
+        }
+        self.record(step, Record::Topic(topic.clone()));
+        for partition in 0..topic.partitions {
+            let replicas = placement.place(topic.wanted_replicas as usize);
+            let id = TopicPartition { topic: id, partition: PartitionIndex(partition) };
+            let min_isr = match request.min_isr {
+                Some(explicit) => explicit,
+                None => default_min_isr(replicas.len(), topic.config.durability),
+            };
+            let mut isr = replicas.clone();
+            isr.sort_unstable();
+            self.record(
+                step,
+                Record::Partition(PartitionInfo {
+                    id,
+                    leader: replicas.first().copied(),
+                    replicas,
+                    leader_epoch: LeaderEpoch(1),
+                    partition_epoch: PartitionEpoch(1),
+                    isr,
+                    elr: Vec::new(),
+                    min_isr,
+                    recovering: false,
+                }),
+            );
+        }
+        step.note(format!("topic {:?} ({id}) is made with {} partitions", topic.name, topic.partitions));
+        Ok(self.topic_reply(topic, true))
+    }
+
+    fn topic_reply(&self, topic: TopicInfo, created: bool) -> CreateTopicReply {
+        let least = self.state.partitions_of(topic.id).map(|info| info.replicas.len()).min();
+        let replicas = least.and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
+        CreateTopicReply { topic, replicas, created }
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), WireError> {
+        yak_protocol::names::check_topic(name)?;
+        // Names that only case, `.` or `_` tell apart end up as one in metrics and on some disks.
+        let folded = fold(name);
+        match self.state.topics().find(|topic| fold(&topic.name) == folded) {
+            Some(other) => Err(WireError::new(
+                ErrorCode::IllegalTopicName,
+                format!("{name:?} differs from the topic {:?} only in case, `.` or `_`", other.name),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The topic that is asked for, with its defaults.
+    fn topic_info(&self, id: TopicId, request: &CreateTopic) -> Result<TopicInfo, WireError> {
+        let partitions = request.partitions.unwrap_or(self.config.partitions);
+        if !(1..=defaults::PARTITIONS_MAX).contains(&partitions) {
+            return Err(bad(format!(
+                "partitions must be 1 to {}, not {partitions}",
+                defaults::PARTITIONS_MAX
+            )));
+        }
+        let wanted = request.replicas.unwrap_or(self.config.replicas);
+        if !(1..=defaults::REPLICAS_MAX).contains(&wanted) {
+            return Err(bad(format!("replicas must be 1 to {}, not {wanted}", defaults::REPLICAS_MAX)));
+        }
+        let durability = request.config.durability;
+        let min_isr = request.min_isr.unwrap_or_else(|| default_min_isr(wanted as usize, durability));
+        if !(1..=wanted).contains(&min_isr) {
+            return Err(bad(format!("min_isr must be 1 to the {wanted} replicas, not {min_isr}")));
+        }
+        // One lossy crash must not be able to take the only copy.
+        if durability == Durability::Replicated && min_isr < wanted.min(2) {
+            return Err(bad(format!("durability `replicated` needs min_isr of at least {}", wanted.min(2))));
+        }
+        let batch_bytes_max = request.config.batch_bytes_max;
+        if !(1..=defaults::FRAME_BYTES_MAX).contains(&batch_bytes_max) {
+            return Err(bad(format!(
+                "batch_bytes_max must be 1 to {}, not {batch_bytes_max}",
+                defaults::FRAME_BYTES_MAX
+            )));
+        }
+        Ok(TopicInfo {
+            id,
+            name: request.topic.clone(),
+            partitions,
+            wanted_replicas: wanted,
+            min_isr,
+            config: request.config.clone(),
+        })
+    }
+
+    pub(super) fn delete_topic(
+        &mut self,
+        request: &DeleteTopic,
+        step: &mut Step,
+    ) -> Result<DeleteTopicReply, WireError> {
+        let Some(topic) = self.state.topic_named(&request.topic) else {
+            let message = format!("there is no topic named {:?}", request.topic);
+            return Err(WireError::new(ErrorCode::UnknownTopic, message));
+        };
+        let topic_id = topic.id;
+        // The tombstone is what lets brokers delete the data, now or when they come back (rule R16).
+        self.record(step, Record::TopicDeleted { id: topic_id });
+        step.note(format!("topic {:?} ({topic_id}) is deleted", request.topic));
+        Ok(DeleteTopicReply { topic_id })
+    }
+}
+
+/// What a partition with that many replicas starts with.
+fn default_min_isr(replicas: usize, durability: Durability) -> u32 {
+    let replicas = u32::try_from(replicas).unwrap_or(u32::MAX);
+    match durability {
+        Durability::Fsync => defaults::min_isr(replicas),
+        Durability::Replicated => defaults::min_isr(replicas).max(replicas.min(2)),
+    }
+}
+
+fn fold(name: &str) -> String {
+    name.to_lowercase().replace('.', "_")
+}
