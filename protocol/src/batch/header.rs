@@ -203,6 +203,20 @@ pub fn patch(batch: &mut [u8], base: Offset, epoch: LeaderEpoch) {
     batch[12..16].copy_from_slice(&epoch.0.to_be_bytes());
 }
 
+/// Gives a whole batch another producer stamp, and the checksum that goes with it: a producer that has
+/// to begin a new chain of sequence numbers keeps the records as they are.
+///
+/// # Panics
+/// On fewer than 61 bytes: the caller has built the batch.
+pub fn restamp(batch: &mut [u8], id: ProducerId, epoch: ProducerEpoch, base_sequence: i32) {
+    assert!(batch.len() >= HEADER_BYTES, "a batch of {} bytes", batch.len());
+    batch[43..51].copy_from_slice(&id.0.to_be_bytes());
+    batch[51..53].copy_from_slice(&epoch.0.to_be_bytes());
+    batch[53..57].copy_from_slice(&base_sequence.to_be_bytes());
+    let crc = crc32c::crc32c(&batch[CHECKED_FROM..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+}
+
 /// Checks that `batch` is one whole batch with the bytes that were written: lengths, magic, codec,
 /// counts and checksum. Its records are not looked at.
 ///

@@ -3,6 +3,7 @@ use super::error::{BatchError, BatchProblem};
 use super::header::{BatchHeader, HEADER_BYTES, verify};
 use super::varint::Cursor;
 use crate::ids::Offset;
+use bytes::Bytes;
 use std::borrow::Cow;
 
 /// A record, borrowed from its batch.
@@ -109,6 +110,49 @@ impl<'a> Records<'a> {
     #[must_use]
     pub fn iter(&self) -> RecordIter<'_> {
         RecordIter { header: self.header, bytes: Cursor(&self.bytes), read: 0, least_delta: 0, done: false }
+    }
+}
+
+/// The records of one batch that keeps its bytes alive by itself.
+#[derive(Clone, Debug)]
+pub struct OwnedRecords {
+    header: BatchHeader,
+    bytes: Bytes,
+}
+
+impl OwnedRecords {
+    /// As [`Records::open`], for a batch that is shared: uncompressed records are not copied.
+    ///
+    /// # Errors
+    /// As [`Records::open`].
+    pub fn open(batch: &Bytes, limit_bytes: usize) -> Result<Self, BatchError> {
+        let Records { header, bytes } = Records::open(batch, limit_bytes)?;
+        let bytes = match bytes {
+            Cow::Borrowed(_) => batch.slice(HEADER_BYTES..),
+            Cow::Owned(bytes) => Bytes::from(bytes),
+        };
+        Ok(Self { header, bytes })
+    }
+
+    /// The batch's header.
+    #[must_use]
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// The records in order of their offsets. An error ends it.
+    #[must_use]
+    pub fn iter(&self) -> RecordIter<'_> {
+        RecordIter { header: self.header, bytes: Cursor(&self.bytes), read: 0, least_delta: 0, done: false }
+    }
+}
+
+impl<'a> IntoIterator for &'a OwnedRecords {
+    type Item = Result<Record<'a>, BatchError>;
+    type IntoIter = RecordIter<'a>;
+
+    fn into_iter(self) -> RecordIter<'a> {
+        self.iter()
     }
 }
 
