@@ -11,6 +11,10 @@ pub const FRAME_BYTES_CEILING: u32 = 0x07FF_FFFF;
 pub const FRAME_BYTES_MAX: u32 = 64 << 20;
 /// How deep MessagePack values may nest.
 pub const NESTING_MAX: usize = 32;
+/// The longest name of a message kind, in bytes.
+pub const KIND_BYTES_MAX: usize = 64;
+/// How many MessagePack values a frame may hold: bounds what a decoded body can cost in memory.
+pub const FRAME_VALUES_MAX: u64 = 4 << 20;
 /// The protocol version spoken here.
 pub const PROTOCOL_VERSION: u8 = 1;
 

@@ -4,8 +4,12 @@
 
 pub mod batch;
 pub mod defaults;
+pub mod envelope;
 pub mod error;
+pub mod frame;
 pub mod ids;
 pub mod message;
 pub mod names;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod partitioner;

@@ -74,9 +74,17 @@ pub(crate) use message;
 /// The role that `kind` needs, without looking at its body; `None` for an unknown kind.
 #[must_use]
 pub fn role_of(kind: &str) -> Option<Role> {
+    lookup(kind).map(|(_, role)| role)
+}
+
+/// The kind's own name and the role that it needs; `None` for an unknown kind.
+#[must_use]
+pub fn lookup(kind: &str) -> Option<(&'static str, Role)> {
     macro_rules! table {
         ($($message:ty),+ $(,)?) => {
-            $(if kind == <$message as Message>::KIND { return Some(<$message as Message>::ROLE); })+
+            $(if kind == <$message as Message>::KIND {
+                return Some((<$message as Message>::KIND, <$message as Message>::ROLE));
+            })+
         };
     }
     table!(

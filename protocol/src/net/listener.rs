@@ -1,0 +1,133 @@
+//! Where a server listens.
+
+use super::limits::{CONNECTIONS_MAX, OUTBOX_BYTES_MAX};
+use super::roles::RoleSet;
+use crate::defaults::{FRAME_BYTES_CEILING, FRAME_BYTES_MAX};
+use std::io::{Error, ErrorKind};
+use std::net::{SocketAddr, ToSocketAddrs};
+
+/// What a listener takes.
+#[derive(Clone, Debug)]
+pub struct ListenerConfig {
+    /// What its peers may do.
+    pub roles: RoleSet,
+    /// The longest frame, in bytes; at most [`FRAME_BYTES_CEILING`].
+    pub max_frame_bytes: u32,
+    /// Whether it may be reached from other machines though nobody has to prove who they are.
+    pub insecure: bool,
+    /// How many connections at once.
+    pub connections_max: usize,
+    /// How many bytes may be queued for one peer before it is disconnected.
+    pub outbox_bytes_max: usize,
+}
+
+impl Default for ListenerConfig {
+    fn default() -> Self {
+        Self {
+            roles: RoleSet::ALL,
+            max_frame_bytes: FRAME_BYTES_MAX,
+            insecure: false,
+            connections_max: CONNECTIONS_MAX,
+            outbox_bytes_max: OUTBOX_BYTES_MAX,
+        }
+    }
+}
+
+/// Why there is no listener.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address means nothing here.
+    #[error("cannot listen on {0}: {1}; an address is host:port, as in 127.0.0.1:9701")]
+    BadAddress(String, String),
+    /// Other machines could reach it.
+    #[error(
+        "{0} can be reached from other machines, and there is no authentication: listen on 127.0.0.1, or \
+         say --insecure if everybody who can reach it may do everything"
+    )]
+    BeyondLoopback(String),
+    /// Somebody listens there already.
+    #[error("{0} is in use by another process: stop it, or listen on another port")]
+    InUse(String),
+    /// The machine has no such address.
+    #[error("{0} is not an address of this machine")]
+    NotOurs(String),
+    /// The port is for privileged processes.
+    #[error("no permission to listen on {0}: ports below 1024 need privileges, take a higher one")]
+    NoPermission(String),
+    /// The frame limit is above the ceiling.
+    #[error("max_frame_bytes is {0}, the most is {FRAME_BYTES_CEILING}")]
+    FrameLimit(u32),
+    /// Anything else.
+    #[error("cannot listen on {0}: {1}")]
+    Failed(String, String),
+}
+
+/// A bound socket; [`super::serve`] answers on it.
+#[derive(Debug)]
+pub struct Listener {
+    pub(crate) socket: tokio::net::TcpListener,
+    pub(crate) config: ListenerConfig,
+    local: SocketAddr,
+}
+
+impl Listener {
+    /// Listens on `host:port` (port 0 = any free one). Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`BindError`], which names the address and what to do about it.
+    pub fn bind(address: &str, config: ListenerConfig) -> Result<Self, BindError> {
+        let named = || address.to_owned();
+        if config.max_frame_bytes > FRAME_BYTES_CEILING || config.max_frame_bytes == 0 {
+            return Err(BindError::FrameLimit(config.max_frame_bytes));
+        }
+        let resolved: Vec<SocketAddr> = address
+            .to_socket_addrs()
+            .map_err(|error| BindError::BadAddress(named(), error.to_string()))?
+            .collect();
+        if !config.insecure && resolved.iter().any(|address| !address.ip().is_loopback()) {
+            return Err(BindError::BeyondLoopback(named()));
+        }
+        let socket =
+            std::net::TcpListener::bind(&resolved[..]).map_err(|error| bind_error(address, &error))?;
+        let failed = |error: Error| BindError::Failed(named(), error.to_string());
+        socket.set_nonblocking(true).map_err(failed)?;
+        let socket = tokio::net::TcpListener::from_std(socket).map_err(failed)?;
+        let local = socket.local_addr().map_err(failed)?;
+        Ok(Self { socket, config, local })
+    }
+
+    /// Where it listens: the port is the real one.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// What its peers may do.
+    #[must_use]
+    pub fn roles(&self) -> RoleSet {
+        self.config.roles
+    }
+
+    /// What it takes.
+    #[must_use]
+    pub fn config(&self) -> &ListenerConfig {
+        &self.config
+    }
+
+    /// Whether it answers beyond loopback without authentication.
+    #[must_use]
+    pub fn is_insecure(&self) -> bool {
+        !self.local.ip().is_loopback()
+    }
+}
+
+fn bind_error(address: &str, error: &Error) -> BindError {
+    let address = address.to_owned();
+    match error.kind() {
+        ErrorKind::AddrInUse => BindError::InUse(address),
+        ErrorKind::AddrNotAvailable => BindError::NotOurs(address),
+        ErrorKind::PermissionDenied => BindError::NoPermission(address),
+        ErrorKind::InvalidInput => BindError::BadAddress(address, error.to_string()),
+        _ => BindError::Failed(address, error.to_string()),
+    }
+}

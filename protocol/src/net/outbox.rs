@@ -1,0 +1,142 @@
+//! The queue between everybody who sends on a connection and its one writer.
+
+use crate::envelope::Encoded;
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// A frame that waits to be written, and the request id that it carries.
+pub(crate) struct Queued {
+    pub(crate) frame: Encoded,
+    pub(crate) id: u64,
+}
+
+/// Why a frame was not queued.
+pub(crate) enum NotQueued {
+    /// The connection is over or about to be.
+    Closed,
+    /// The peer does not read: so many bytes wait already.
+    Full(usize),
+}
+
+#[derive(PartialEq, Eq, Clone, Copy)]
+enum Stage {
+    /// Frames are taken.
+    Open,
+    /// What is queued is still written; nothing more is taken.
+    Finishing,
+    /// Nothing is written any more.
+    Closed,
+}
+
+struct Queue {
+    frames: VecDeque<Queued>,
+    /// Bytes queued and bytes being written.
+    bytes: usize,
+    stage: Stage,
+}
+
+/// Frames in order, with their bytes counted until they are written.
+pub(crate) struct Outbox {
+    queue: Mutex<Queue>,
+    bytes_max: usize,
+    /// Wakes the writer.
+    filled: Notify,
+    /// Wakes whoever waits for the queue to shrink.
+    drained: Notify,
+}
+
+impl Outbox {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        let queue = Queue { frames: VecDeque::new(), bytes: 0, stage: Stage::Open };
+        Self { queue: Mutex::new(queue), bytes_max, filled: Notify::new(), drained: Notify::new() }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing in here panics halfway through a change, so a poisoned lock still guards a whole queue.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a frame behind all earlier ones. A single frame is taken whatever its size.
+    pub(crate) fn push(&self, frame: Encoded, id: u64) -> Result<(), NotQueued> {
+        let mut queue = self.queue();
+        if queue.stage != Stage::Open {
+            return Err(NotQueued::Closed);
+        }
+        if queue.bytes > 0 && queue.bytes + frame.size_bytes() > self.bytes_max {
+            return Err(NotQueued::Full(queue.bytes));
+        }
+        queue.bytes += frame.size_bytes();
+        queue.frames.push_back(Queued { frame, id });
+        let first = queue.frames.len() == 1;
+        drop(queue);
+        if first {
+            // The writer takes the whole queue at once: only the first frame has to wake it.
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Everything that is queued, as soon as there is something; `None` once there will be nothing more.
+    pub(crate) async fn take(&self) -> Option<VecDeque<Queued>> {
+        loop {
+            {
+                let mut queue = self.queue();
+                if queue.stage != Stage::Closed && !queue.frames.is_empty() {
+                    return Some(std::mem::take(&mut queue.frames));
+                }
+                if queue.stage != Stage::Open {
+                    return None;
+                }
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    /// So many bytes of what was taken are no longer held.
+    pub(crate) fn release(&self, bytes: usize) {
+        self.queue().bytes -= bytes;
+        self.drained.notify_waiters();
+    }
+
+    /// Bytes queued or being written.
+    pub(crate) fn bytes(&self) -> usize {
+        self.queue().bytes
+    }
+
+    /// Waits until fewer than `bytes` are held, or the outbox is no longer open.
+    pub(crate) async fn below(&self, bytes: usize) {
+        loop {
+            let drained = self.drained.notified();
+            {
+                let queue = self.queue();
+                if queue.bytes < bytes || queue.stage != Stage::Open {
+                    return;
+                }
+            }
+            drained.await;
+        }
+    }
+
+    /// Takes nothing more; what is queued is still written.
+    pub(crate) fn finish(&self) {
+        let mut queue = self.queue();
+        if queue.stage == Stage::Open {
+            queue.stage = Stage::Finishing;
+        }
+        drop(queue);
+        self.filled.notify_one();
+        self.drained.notify_waiters();
+    }
+
+    /// Ends it at once and returns what will never be written.
+    pub(crate) fn close(&self) -> VecDeque<Queued> {
+        let mut queue = self.queue();
+        queue.stage = Stage::Closed;
+        let frames = std::mem::take(&mut queue.frames);
+        drop(queue);
+        self.filled.notify_one();
+        self.drained.notify_waiters();
+        frames
+    }
+}

@@ -1,0 +1,209 @@
+//! One connected client, as the server sees it.
+
+use super::limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, OUTBOX_BYTES_PAUSE};
+use super::loss::{ConnectionLost, Loss};
+use super::outbox::{NotQueued, Outbox};
+use crate::defaults::PROTOCOL_VERSION;
+use crate::envelope::{self, EncodeError, Encoded, Kind};
+use crate::error::WireError;
+use bytes::Bytes;
+use serde::Serialize;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// One connection of a listener. Clones share it.
+#[derive(Clone)]
+pub struct Peer(Arc<State>);
+
+struct State {
+    id: u64,
+    address: SocketAddr,
+    opened: Instant,
+    outbox: Outbox,
+    /// Requests taken and not answered yet, and their bytes.
+    requests: AtomicUsize,
+    request_bytes: AtomicUsize,
+    answered: Notify,
+    /// Cancelled when this side ends the connection at once, after `cut_why` is set.
+    cut: CancellationToken,
+    cut_why: OnceLock<Loss>,
+    /// Cancelled when this side ends the connection after what is queued has been sent.
+    closing: CancellationToken,
+}
+
+impl Peer {
+    pub(crate) fn new(id: u64, address: SocketAddr, outbox_bytes_max: usize) -> Self {
+        Self(Arc::new(State {
+            id,
+            address,
+            opened: Instant::now(),
+            outbox: Outbox::new(outbox_bytes_max),
+            requests: AtomicUsize::new(0),
+            request_bytes: AtomicUsize::new(0),
+            answered: Notify::new(),
+            cut: CancellationToken::new(),
+            cut_why: OnceLock::new(),
+            closing: CancellationToken::new(),
+        }))
+    }
+
+    /// The connection's number, unique within the process' listener.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// Where it comes from.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// When it was accepted.
+    #[must_use]
+    pub fn opened(&self) -> Instant {
+        self.0.opened
+    }
+
+    /// Bytes queued for it or being written.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.0.outbox.bytes()
+    }
+
+    /// How many of its requests are not answered yet.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.0.requests.load(Ordering::Acquire)
+    }
+
+    /// Queues a frame behind all earlier ones. A peer that reads so slowly that too much is queued is
+    /// disconnected.
+    ///
+    /// # Errors
+    /// The connection is over, or the frame cannot be written; nothing was sent.
+    pub fn send<B: Serialize>(
+        &self,
+        id: u64,
+        kind: &str,
+        body: &B,
+        bin: Vec<Bytes>,
+    ) -> Result<(), ConnectionLost> {
+        let frame = envelope::encode(PROTOCOL_VERSION, id, kind, body, bin)
+            .map_err(|error| ConnectionLost(Loss::other(format!("{kind}: {error}"))))?;
+        self.queue(frame, id)
+    }
+
+    /// Ends the connection once what is queued has been sent (within a short limit).
+    pub fn close(&self) {
+        self.0.closing.cancel();
+    }
+
+    /// Ends the connection at once.
+    pub fn cut(&self, why: &str) {
+        self.cut_for(Loss::other(why));
+    }
+
+    /// The first cause counts.
+    pub(crate) fn cut_for(&self, why: Loss) {
+        let _ = self.0.cut_why.set(why);
+        self.0.cut.cancel();
+    }
+
+    fn queue(&self, frame: Encoded, id: u64) -> Result<(), ConnectionLost> {
+        match self.0.outbox.push(frame, id) {
+            Ok(()) => Ok(()),
+            Err(NotQueued::Closed) => Err(ConnectionLost(Loss::other("the connection is closed"))),
+            Err(NotQueued::Full(bytes)) => {
+                let why = format!("the peer reads too slowly: {bytes} bytes are queued for it");
+                self.cut(&why);
+                Err(ConnectionLost(Loss::other(why)))
+            }
+        }
+    }
+
+    pub(crate) fn answer<R: Serialize>(
+        &self,
+        id: u64,
+        kind: &Kind,
+        outcome: Result<&R, &WireError>,
+        bin: Vec<Bytes>,
+    ) -> Result<(), EncodeError> {
+        let frame = envelope::encode_reply(id, kind, outcome, bin)?;
+        let _ = self.queue(frame, id);
+        Ok(())
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.0.outbox
+    }
+
+    /// Counts a request of so many bytes until it is answered.
+    pub(crate) fn take_in(&self, bytes: usize) -> InFlight {
+        self.0.requests.fetch_add(1, Ordering::AcqRel);
+        self.0.request_bytes.fetch_add(bytes, Ordering::AcqRel);
+        InFlight { peer: self.clone(), bytes }
+    }
+
+    /// Waits until the peer's unanswered requests and unread answers leave room for one more request.
+    pub(crate) async fn room(&self) {
+        loop {
+            let answered = self.0.answered.notified();
+            let requests = self.0.requests.load(Ordering::Acquire);
+            let bytes = self.0.request_bytes.load(Ordering::Acquire);
+            if requests < IN_FLIGHT_MAX && bytes < IN_FLIGHT_BYTES_MAX {
+                break;
+            }
+            answered.await;
+        }
+        self.0.outbox.below(OUTBOX_BYTES_PAUSE).await;
+    }
+
+    /// Waits until every request has been answered.
+    pub(crate) async fn all_answered(&self) {
+        loop {
+            let answered = self.0.answered.notified();
+            if self.unanswered() == 0 {
+                return;
+            }
+            answered.await;
+        }
+    }
+
+    /// Waits until this side ends the connection, and says why.
+    pub(crate) async fn cut_off(&self) -> Loss {
+        self.0.cut.cancelled().await;
+        self.0.cut_why.get().cloned().unwrap_or_else(|| Loss::other("closed by the server"))
+    }
+
+    /// Waits for [`Self::close`].
+    pub(crate) async fn closing(&self) {
+        self.0.closing.cancelled().await;
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "peer {} at {}", self.0.id, self.0.address)
+    }
+}
+
+/// A request that is being worked on; counted until it is dropped.
+pub(crate) struct InFlight {
+    peer: Peer,
+    bytes: usize,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let state = &self.peer.0;
+        state.request_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+        state.requests.fetch_sub(1, Ordering::AcqRel);
+        state.answered.notify_waiters();
+    }
+}
