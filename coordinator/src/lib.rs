@@ -1,1 +1,3 @@
-//! placeholder
+//! The coordinator: the shell around the cluster machine. A journal, leases, a server.
+
+pub mod journal;
