@@ -1,0 +1,170 @@
+//! What clients send, and what they are answered.
+
+use crate::check::check_kind;
+use crate::samples::*;
+use yak_protocol::ids::*;
+use yak_protocol::message::*;
+
+#[test]
+fn clients_ask() {
+    check_kind(
+        "hello",
+        Role::Client,
+        &Hello { version: 1, client: "test/1".to_owned() },
+        &[],
+        &HelloReply {
+            version: 1,
+            process: "broker".to_owned(),
+            software: "0.1.0".to_owned(),
+            cluster_id: Some(ClusterId(3)),
+            broker_id: Some(BrokerId(1)),
+            max_frame_bytes: 1 << 26,
+            insecure: true,
+            unhealthy: Some("starting".to_owned()),
+        },
+        &["version", "process", "software", "max_frame_bytes"],
+    );
+    check_kind(
+        "metadata",
+        Role::Client,
+        &Metadata { topics: Some(vec!["orders".to_owned(), "ordres".to_owned()]) },
+        &[],
+        &MetadataReply {
+            cluster_id: Some(ClusterId(3)),
+            version: MetadataVersion(1000),
+            coordinator: "127.0.0.1:9700".to_owned(),
+            coordinator_lost: Some("refused".to_owned()),
+            brokers: leader_info().brokers,
+            topics: leader_info().topics,
+            partitions: leader_info().partitions,
+            unknown: vec![UnknownTopic { topic: "ordres".to_owned(), nearest: Some("orders".to_owned()) }],
+        },
+        &["version", "brokers", "topics", "partitions"],
+    );
+    check_kind(
+        "offsets",
+        Role::Client,
+        &Offsets { topic: "orders".to_owned(), partition: PartitionIndex(2), at_ms: Some(5) },
+        &["topic", "partition"],
+        &OffsetsReply {
+            log_start: Offset(1),
+            high_watermark: Offset(2),
+            log_end: Offset(3),
+            at: Some(Offset(2)),
+            leader_epoch: LeaderEpoch(9),
+        },
+        &["log_start", "high_watermark", "log_end", "leader_epoch"],
+    );
+    check_kind(
+        "leader_info",
+        Role::Client,
+        &LeaderInfoRequest { topic: Some("orders".to_owned()) },
+        &[],
+        &leader_info(),
+        &["coordinator_epoch", "version"],
+    );
+    check_kind(
+        "register_producer",
+        Role::Client,
+        &RegisterProducer { client: "p".to_owned() },
+        &[],
+        &RegisterProducerReply { producer_id: ProducerId(4000), producer_epoch: ProducerEpoch(1) },
+        &["producer_id", "producer_epoch"],
+    );
+    check_kind(
+        "register_consumer",
+        Role::Client,
+        &RegisterConsumer { client: "c".to_owned() },
+        &[],
+        &RegisterConsumerReply { consumer: 8 },
+        &["consumer"],
+    );
+}
+
+#[test]
+fn clients_make_topics() {
+    check_kind(
+        "create_topic",
+        Role::Client,
+        &CreateTopic {
+            topic: "orders".to_owned(),
+            partitions: Some(3),
+            replicas: Some(3),
+            min_isr: Some(2),
+            config: topic_info().config,
+            if_not_exists: true,
+        },
+        &["topic"],
+        &CreateTopicReply { topic: topic_info(), replicas: 3, created: true },
+        &["topic", "replicas", "created"],
+    );
+    check_kind(
+        "delete_topic",
+        Role::Client,
+        &DeleteTopic { topic: "orders".to_owned() },
+        &["topic"],
+        &DeleteTopicReply { topic_id: id().topic },
+        &["topic_id"],
+    );
+}
+
+#[test]
+fn clients_publish_and_consume() {
+    check_kind(
+        "publish",
+        Role::Client,
+        &Publish {
+            acks: Acks::Leader,
+            timeout_ms: 5,
+            batches: vec![BatchRef("orders".to_owned(), PartitionIndex(2), 90)],
+            topic: Some("orders".to_owned()),
+            partition: Some(PartitionIndex(2)),
+            records: vec![plain_record(), PlainRecord::default()],
+            forward: true,
+        },
+        &[],
+        &PublishReply {
+            results: vec![PublishResult {
+                topic: "orders".to_owned(),
+                partition: PartitionIndex(2),
+                ack: Some(Acked {
+                    offset: Some(Offset(7)),
+                    replicas: 3,
+                    durable: true,
+                    leader_epoch: LeaderEpoch(9),
+                }),
+                error: Some(error()),
+            }],
+        },
+        &["results"],
+    );
+    check_kind(
+        "consume",
+        Role::Client,
+        &Consume {
+            partitions: vec![ConsumeFrom {
+                topic: "orders".to_owned(),
+                partition: PartitionIndex(2),
+                offset: Offset(7),
+            }],
+            format: Format::Batch,
+            bytes_max: 1000,
+            wait_ms: 500,
+            forward: true,
+        },
+        &["partitions"],
+        &ConsumeReply {
+            partitions: vec![Consumed {
+                topic: "orders".to_owned(),
+                partition: PartitionIndex(2),
+                log_start: Offset(1),
+                high_watermark: Offset(2),
+                leader_epoch: LeaderEpoch(9),
+                bytes: 90,
+                records: vec![plain_record()],
+                error: Some(error()),
+            }],
+        },
+        &["partitions"],
+    );
+}

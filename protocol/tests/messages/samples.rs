@@ -1,0 +1,89 @@
+//! Bodies with every key set to something else than its default.
+
+use serde_bytes::ByteBuf;
+use yak_protocol::error::{ErrorCode, LeaderHint, WireError};
+use yak_protocol::ids::*;
+use yak_protocol::message::*;
+
+pub fn id() -> TopicPartition {
+    TopicPartition { topic: TopicId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef), partition: PartitionIndex(2) }
+}
+
+pub fn error() -> WireError {
+    WireError::new(ErrorCode::NotLeader, "broker 3 does not lead orders/2").hint("ask broker 1").leader(
+        LeaderHint {
+            leader: BrokerId(1),
+            address: "127.0.0.1:9701".to_owned(),
+            leader_epoch: LeaderEpoch(9),
+        },
+    )
+}
+
+pub fn partition_info() -> PartitionInfo {
+    PartitionInfo {
+        id: id(),
+        replicas: vec![BrokerId(1), BrokerId(2), BrokerId(3)],
+        leader: Some(BrokerId(1)),
+        leader_epoch: LeaderEpoch(9),
+        partition_epoch: PartitionEpoch(14),
+        isr: vec![BrokerId(1), BrokerId(2)],
+        elr: vec![BrokerId(3)],
+        min_isr: 2,
+        recovering: true,
+    }
+}
+
+pub fn topic_info() -> TopicInfo {
+    TopicInfo {
+        id: id().topic,
+        name: "orders".to_owned(),
+        partitions: 3,
+        wanted_replicas: 3,
+        config: TopicConfig {
+            durability: Durability::Replicated,
+            validate: Validate::Deep,
+            batch_bytes_max: 5000,
+        },
+    }
+}
+
+pub fn leader_info() -> LeaderInfo {
+    let broker = BrokerInfo {
+        id: BrokerId(1),
+        name: "one".to_owned(),
+        address: "127.0.0.1:9701".to_owned(),
+        rack: "r1".to_owned(),
+        broker_epoch: BrokerEpoch(77),
+        fenced: true,
+        draining: true,
+    };
+    LeaderInfo {
+        coordinator_epoch: CoordinatorEpoch(4),
+        version: MetadataVersion(1000),
+        full: true,
+        brokers: vec![broker],
+        topics: vec![topic_info()],
+        partitions: vec![partition_info()],
+        deleted: vec![TopicId(5)],
+    }
+}
+
+pub fn plain_record() -> PlainRecord {
+    PlainRecord {
+        key: Some(ByteBuf::from("k")),
+        value: Some(ByteBuf::from([0xff, 0x00])),
+        headers: vec![("h".to_owned(), ByteBuf::from("v"))],
+        timestamp_ms: Some(-1),
+        offset: Some(Offset(1 << 40)),
+    }
+}
+
+pub fn replica_report() -> ReplicaReport {
+    ReplicaReport {
+        id: id(),
+        leader_epoch: LeaderEpoch(9),
+        partition_epoch: PartitionEpoch(14),
+        log_end: Offset(500),
+        damaged: true,
+    }
+}
