@@ -39,6 +39,7 @@ pub fn topic_info() -> TopicInfo {
         name: "orders".to_owned(),
         partitions: 3,
         wanted_replicas: 3,
+        min_isr: 2,
         config: TopicConfig {
             durability: Durability::Replicated,
             validate: Validate::Deep,
