@@ -71,6 +71,34 @@ macro_rules! message {
 }
 pub(crate) use message;
 
+macro_rules! kinds {
+    ($($message:ty),+ $(,)?) => {
+        /// Every kind of request, with the role that a listener needs to take it.
+        pub const KINDS: &[(&str, Role)] =
+            &[$((<$message as Message>::KIND, <$message as Message>::ROLE)),+];
+    };
+}
+kinds!(
+    Hello,
+    Publish,
+    Consume,
+    Metadata,
+    Offsets,
+    LeaderInfoRequest,
+    CreateTopic,
+    DeleteTopic,
+    RegisterProducer,
+    RegisterConsumer,
+    Replicate,
+    ReadRange,
+    RegisterBroker,
+    Heartbeat,
+    ProposeIsr,
+    StreamSilent,
+    Probe,
+    ProducerIds,
+);
+
 /// The role that `kind` needs, without looking at its body; `None` for an unknown kind.
 #[must_use]
 pub fn role_of(kind: &str) -> Option<Role> {
@@ -80,32 +108,5 @@ pub fn role_of(kind: &str) -> Option<Role> {
 /// The kind's own name and the role that it needs; `None` for an unknown kind.
 #[must_use]
 pub fn lookup(kind: &str) -> Option<(&'static str, Role)> {
-    macro_rules! table {
-        ($($message:ty),+ $(,)?) => {
-            $(if kind == <$message as Message>::KIND {
-                return Some((<$message as Message>::KIND, <$message as Message>::ROLE));
-            })+
-        };
-    }
-    table!(
-        Hello,
-        Publish,
-        Consume,
-        Metadata,
-        Offsets,
-        LeaderInfoRequest,
-        CreateTopic,
-        DeleteTopic,
-        RegisterProducer,
-        RegisterConsumer,
-        Replicate,
-        ReadRange,
-        RegisterBroker,
-        Heartbeat,
-        ProposeIsr,
-        StreamSilent,
-        Probe,
-        ProducerIds,
-    );
-    None
+    KINDS.iter().find(|(known, _)| *known == kind).copied()
 }
