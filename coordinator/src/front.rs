@@ -1,0 +1,82 @@
+//! From frames to what the coordinator's one task understands. Nothing is decided here.
+
+use crate::server::{Ask, Input};
+use tokio::sync::mpsc;
+use yak_core::cluster::{ConnectionId, Loss, Request};
+use yak_protocol::error::WireError;
+use yak_protocol::message::{
+    Consume, CreateTopic, DeleteTopic, Heartbeat, Hello, LeaderInfoRequest, Message, Metadata, Offsets,
+    Probe, ProbeReply, ProducerIds, ProposeIsr, Publish, ReadRange, RegisterBroker, RegisterConsumer,
+    RegisterProducer, Replicate, StreamSilent,
+};
+use yak_protocol::net::{Closed, Incoming, Peer, Replier, Service};
+
+/// Ids with this bit are chosen by the coordinator: a frame that has it answers a probe.
+pub(crate) const PROBE_IDS: u64 = 1 << 63;
+
+/// Takes the frames of all connections and queues them for the coordinator's task.
+pub(crate) struct Front {
+    /// What each connection may have unanswered is limited, so the queue is, too.
+    pub(crate) inputs: mpsc::UnboundedSender<Input>,
+}
+
+impl Front {
+    fn queue(&self, input: Input) {
+        // The task ends only when the process does; a request that is dropped then is answered so.
+        let _ = self.inputs.send(input);
+    }
+}
+
+impl Service for Front {
+    async fn call(&self, peer: &Peer, request: Incoming, reply: Replier) {
+        if &*request.kind == Probe::KIND {
+            if request.id & PROBE_IDS != 0 {
+                self.queue(Input::ProbeAnswered { connection: connection(peer), id: request.id });
+                reply.discard();
+            } else {
+                reply.reply::<Probe>(Ok(&ProbeReply {}), Vec::new());
+            }
+            return;
+        }
+        match parse(&request) {
+            Ok(ask) => self.queue(Input::Asked { peer: peer.clone(), ask: Box::new(ask), reply }),
+            Err(error) => reply.refuse(&error),
+        }
+    }
+
+    fn closed(&self, peer: &Peer, how: Closed) {
+        let loss = match how {
+            Closed::PeerClosed => Loss::PeerClosed,
+            Closed::Other(_) => Loss::Unknown,
+        };
+        self.queue(Input::Closed { connection: connection(peer), loss });
+    }
+}
+
+pub(crate) fn connection(peer: &Peer) -> ConnectionId {
+    ConnectionId(peer.id())
+}
+
+fn parse(request: &Incoming) -> Result<Ask, WireError> {
+    Ok(match &*request.kind {
+        RegisterBroker::KIND => Ask::Machine(Request::RegisterBroker(request.parse()?)),
+        Heartbeat::KIND => Ask::Machine(Request::Heartbeat(request.parse()?)),
+        ProposeIsr::KIND => Ask::Machine(Request::ProposeIsr(request.parse()?)),
+        StreamSilent::KIND => Ask::Machine(Request::StreamSilent(request.parse()?)),
+        ProducerIds::KIND => Ask::Machine(Request::ProducerIds(request.parse()?)),
+        CreateTopic::KIND => Ask::Machine(Request::CreateTopic(request.parse()?)),
+        DeleteTopic::KIND => Ask::Machine(Request::DeleteTopic(request.parse()?)),
+        Metadata::KIND => Ask::Metadata(request.parse()?),
+        LeaderInfoRequest::KIND => Ask::LeaderInfo(request.parse()?),
+        Hello::KIND => Ask::Hello(request.parse()?),
+        RegisterProducer::KIND => Ask::RegisterProducer(request.parse()?),
+        RegisterConsumer::KIND => Ask::RegisterConsumer(request.parse()?),
+        kind @ (Publish::KIND | Consume::KIND | Offsets::KIND | Replicate::KIND | ReadRange::KIND) => {
+            Ask::OfBroker(kind.to_owned())
+        }
+        kind => {
+            let what = format!("the coordinator does not answer `{kind}`");
+            return Err(WireError::new(yak_protocol::error::ErrorCode::UnknownKind, what));
+        }
+    })
+}

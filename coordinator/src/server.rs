@@ -1,0 +1,346 @@
+//! The one task that owns the cluster machine: here network, clock, journal and decisions meet.
+
+use crate::answers;
+use crate::clock::now;
+use crate::front::{PROBE_IDS, connection};
+use crate::journal::{Journal, JournalError};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use yak_core::cluster::{Cluster, ConnectionId, Effect, Event, Loss, Record, Reply, Request, RequestId};
+use yak_protocol::defaults::PROTOCOL_VERSION;
+use yak_protocol::error::WireError;
+use yak_protocol::ids::{BrokerId, ProducerEpoch, ProducerId};
+use yak_protocol::message::{
+    Hello, HelloReply, LeaderInfoRequest, Message, Metadata, Probe, RegisterConsumer, RegisterConsumerReply,
+    RegisterProducer, RegisterProducerReply,
+};
+use yak_protocol::net::{Peer, Replier};
+
+/// How many inputs share one journal write at most.
+const INPUTS_PER_ROUND_MAX: usize = 1024;
+
+/// Something for the task to do.
+pub(crate) enum Input {
+    /// A request arrived.
+    Asked { peer: Peer, ask: Box<Ask>, reply: Replier },
+    /// A broker answered a probe.
+    ProbeAnswered { connection: ConnectionId, id: u64 },
+    /// A connection ended.
+    Closed { connection: ConnectionId, loss: Loss },
+}
+
+/// What is asked.
+pub(crate) enum Ask {
+    Machine(Request),
+    Metadata(Metadata),
+    LeaderInfo(LeaderInfoRequest),
+    Hello(Hello),
+    RegisterProducer(RegisterProducer),
+    RegisterConsumer(RegisterConsumer),
+    /// A kind that brokers answer.
+    OfBroker(String),
+}
+
+/// What this process says of itself.
+pub(crate) struct SelfPortrait {
+    pub(crate) address: String,
+    pub(crate) max_frame_bytes: u32,
+    pub(crate) insecure: bool,
+}
+
+/// What goes out once the journal has kept what it follows from.
+enum Outgoing {
+    Machine(Effect),
+    Read(Replier, Answer),
+    Refuse(Replier, WireError),
+}
+
+/// An answer that the machine has no part in. It shows state that may be durable only with this round.
+enum Answer {
+    Metadata(Box<yak_protocol::message::MetadataReply>),
+    LeaderInfo(Box<yak_protocol::message::LeaderInfo>),
+    Hello(Box<HelloReply>),
+    RegisterProducer(RegisterProducerReply),
+    RegisterConsumer(RegisterConsumerReply),
+}
+
+pub(crate) struct Server {
+    pub(crate) cluster: Cluster,
+    pub(crate) journal: Journal,
+    pub(crate) portrait: SelfPortrait,
+    inputs: mpsc::UnboundedReceiver<Input>,
+    peers: HashMap<ConnectionId, Peer>,
+    repliers: HashMap<RequestId, Replier>,
+    last_request: u64,
+    probes: HashMap<u64, (ConnectionId, BrokerId)>,
+    last_probe: u64,
+    /// Producer ids of this process' own block: the next one, and the end.
+    producer_ids: std::ops::Range<i64>,
+    last_consumer: u64,
+}
+
+impl Server {
+    pub(crate) fn new(
+        cluster: Cluster,
+        journal: Journal,
+        portrait: SelfPortrait,
+        inputs: mpsc::UnboundedReceiver<Input>,
+    ) -> Self {
+        Self {
+            cluster,
+            journal,
+            portrait,
+            inputs,
+            peers: HashMap::new(),
+            repliers: HashMap::new(),
+            last_request: 0,
+            probes: HashMap::new(),
+            last_probe: 0,
+            producer_ids: 0..0,
+            last_consumer: 0,
+        }
+    }
+
+    /// Runs until shutdown.
+    ///
+    /// # Errors
+    /// When the journal fails: what was decided may not be kept, so nothing more may be said.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), JournalError> {
+        let mut round = Vec::new();
+        loop {
+            let due = self.cluster.next_deadline();
+            let pause = due.map_or(Duration::MAX, |due| due.since(now()));
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                // Before the timer: after a pause of this process the sockets may hold signs of life.
+                count = self.inputs.recv_many(&mut round, INPUTS_PER_ROUND_MAX) => {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                }
+                () = sleep(pause) => {}
+            }
+            let mut outgoing = Vec::new();
+            for input in round.drain(..) {
+                self.take(input, &mut outgoing);
+            }
+            if due.is_some_and(|due| due <= now()) {
+                self.step(Event::Tick, &mut outgoing);
+            }
+            self = self.keep(&mut outgoing).await?;
+            for out in outgoing {
+                self.send(out);
+            }
+            if self.journal.wants_snapshot() {
+                self = self.snapshot().await?;
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input, outgoing: &mut Vec<Outgoing>) {
+        match input {
+            Input::Asked { peer, ask, reply } => self.answer(&peer, *ask, reply, outgoing),
+            Input::ProbeAnswered { connection, id } => {
+                if let Some((expected, broker)) = self.probes.remove(&id)
+                    && expected == connection
+                {
+                    self.step(Event::ProbeAnswered { broker }, outgoing);
+                }
+            }
+            Input::Closed { connection, loss } => {
+                self.peers.remove(&connection);
+                self.probes.retain(|_, (on, _)| *on != connection);
+                self.step(Event::Disconnected { connection, loss }, outgoing);
+            }
+        }
+    }
+
+    fn answer(&mut self, peer: &Peer, ask: Ask, reply: Replier, outgoing: &mut Vec<Outgoing>) {
+        let state = self.cluster.state();
+        let answer = match ask {
+            Ask::Machine(request) => return self.ask_machine(peer, request, reply, outgoing),
+            Ask::OfBroker(kind) => Err(answers::wrong_process(state, &kind)),
+            Ask::Metadata(request) => {
+                Ok(Answer::Metadata(Box::new(answers::metadata(state, &self.portrait.address, &request))))
+            }
+            Ask::LeaderInfo(request) => {
+                answers::leader_info(state, &request).map(|info| Answer::LeaderInfo(Box::new(info)))
+            }
+            Ask::Hello(hello) => Ok(Answer::Hello(Box::new(self.hello(&hello)))),
+            Ask::RegisterProducer(request) => {
+                tracing::debug!(client = %request.client, peer = peer.id(), "producer registered");
+                Ok(Answer::RegisterProducer(RegisterProducerReply {
+                    producer_id: self.next_producer_id(outgoing),
+                    producer_epoch: ProducerEpoch(0),
+                }))
+            }
+            Ask::RegisterConsumer(request) => {
+                tracing::debug!(client = %request.client, peer = peer.id(), "consumer registered");
+                self.last_consumer += 1;
+                Ok(Answer::RegisterConsumer(RegisterConsumerReply { consumer: self.last_consumer }))
+            }
+        };
+        outgoing.push(match answer {
+            Ok(answer) => Outgoing::Read(reply, answer),
+            Err(error) => Outgoing::Refuse(reply, error),
+        });
+    }
+
+    fn ask_machine(&mut self, peer: &Peer, request: Request, reply: Replier, outgoing: &mut Vec<Outgoing>) {
+        let connection = connection(peer);
+        if matches!(request, Request::RegisterBroker(_)) {
+            self.peers.insert(connection, peer.clone());
+        }
+        self.last_request += 1;
+        let id = RequestId(self.last_request);
+        self.repliers.insert(id, reply);
+        let entropy = uuid::Uuid::new_v4().as_u128();
+        self.step(Event::Request { connection, id, request, entropy }, outgoing);
+    }
+
+    fn step(&mut self, event: Event, outgoing: &mut Vec<Outgoing>) {
+        let mut effects = Vec::new();
+        self.cluster.step(now(), event, &mut effects);
+        outgoing.extend(effects.into_iter().map(Outgoing::Machine));
+    }
+
+    fn hello(&self, hello: &Hello) -> HelloReply {
+        tracing::debug!(client = %hello.client, "hello");
+        HelloReply {
+            version: PROTOCOL_VERSION.min(hello.version.max(1)),
+            process: "coordinator".to_owned(),
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster_id: Some(self.cluster.state().cluster_id()),
+            broker_id: None,
+            max_frame_bytes: self.portrait.max_frame_bytes,
+            insecure: self.portrait.insecure,
+            unhealthy: None,
+        }
+    }
+
+    /// The next id of the own block; a new block goes through the journal of this round first.
+    fn next_producer_id(&mut self, outgoing: &mut Vec<Outgoing>) -> ProducerId {
+        if self.producer_ids.is_empty() {
+            let mut effects = Vec::new();
+            let (from, count) = self.cluster.reserve_producer_ids(&mut effects);
+            self.producer_ids = from..from + i64::from(count);
+            outgoing.extend(effects.into_iter().map(Outgoing::Machine));
+        }
+        let id = ProducerId(self.producer_ids.start);
+        self.producer_ids.start += 1;
+        id
+    }
+
+    /// Makes everything that this round decided durable, with one sync.
+    async fn keep(mut self, outgoing: &mut Vec<Outgoing>) -> Result<Self, JournalError> {
+        let mut decisions: Vec<Vec<Record>> = Vec::new();
+        outgoing.retain_mut(|out| match out {
+            Outgoing::Machine(Effect::Journal(records)) => {
+                decisions.push(std::mem::take(records));
+                false
+            }
+            _ => true,
+        });
+        if decisions.is_empty() {
+            return Ok(self);
+        }
+        let (journal, kept) = blocking(self.journal, move |journal| journal.append(&decisions)).await;
+        self.journal = journal;
+        kept.map(|()| self)
+    }
+
+    async fn snapshot(mut self) -> Result<Self, JournalError> {
+        let snapshot = self.cluster.snapshot();
+        let before = self.journal.bytes();
+        let (journal, kept) = blocking(self.journal, move |journal| journal.replace(&snapshot)).await;
+        self.journal = journal;
+        tracing::info!(
+            before_bytes = before,
+            after_bytes = self.journal.bytes(),
+            "journal replaced by a snapshot"
+        );
+        kept.map(|()| self)
+    }
+
+    fn send(&mut self, out: Outgoing) {
+        match out {
+            Outgoing::Read(reply, answer) => match answer {
+                Answer::Metadata(body) => reply.reply::<Metadata>(Ok(&body), Vec::new()),
+                Answer::LeaderInfo(body) => reply.reply::<LeaderInfoRequest>(Ok(&body), Vec::new()),
+                Answer::Hello(body) => reply.reply::<Hello>(Ok(&body), Vec::new()),
+                Answer::RegisterProducer(body) => reply.reply::<RegisterProducer>(Ok(&body), Vec::new()),
+                Answer::RegisterConsumer(body) => reply.reply::<RegisterConsumer>(Ok(&body), Vec::new()),
+            },
+            Outgoing::Refuse(reply, error) => reply.refuse(&error),
+            Outgoing::Machine(effect) => self.carry_out(effect),
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Journal(_) => {} // kept already
+            Effect::Reply(id, outcome) => {
+                if let Some(reply) = self.repliers.remove(&id) {
+                    answer_request(reply, outcome);
+                }
+            }
+            Effect::Push(connection, info) => self.send_to(connection, 0, LeaderInfoRequest::KIND, &info),
+            Effect::Probe(connection, broker) => {
+                self.last_probe += 1;
+                let id = PROBE_IDS | self.last_probe;
+                self.probes.insert(id, (connection, broker));
+                self.send_to(connection, id, Probe::KIND, &Probe {});
+            }
+            Effect::Close(connection, why) => {
+                if let Some(peer) = self.peers.remove(&connection) {
+                    tracing::info!(peer = peer.id(), "connection closed: {why}");
+                    peer.close();
+                }
+            }
+            Effect::Note(text) => tracing::info!("{text}"),
+        }
+    }
+
+    fn send_to<B: serde::Serialize>(&self, connection: ConnectionId, id: u64, kind: &str, body: &B) {
+        if let Some(peer) = self.peers.get(&connection)
+            && let Err(error) = peer.send(id, kind, body, Vec::new())
+        {
+            // Its end is on the way as an input of its own.
+            tracing::debug!(peer = peer.id(), kind, %error, "not sent");
+        }
+    }
+}
+
+fn answer_request(reply: Replier, outcome: Result<Reply, WireError>) {
+    match outcome {
+        Err(error) => reply.refuse(&error),
+        Ok(Reply::RegisterBroker(body)) => reply.reply_body(&*body, Vec::new()),
+        Ok(Reply::Heartbeat(body)) => reply.reply_body(&body, Vec::new()),
+        Ok(Reply::ProposeIsr(body)) => reply.reply_body(&body, Vec::new()),
+        Ok(Reply::StreamSilent(body)) => reply.reply_body(&body, Vec::new()),
+        Ok(Reply::ProducerIds(body)) => reply.reply_body(&body, Vec::new()),
+        Ok(Reply::CreateTopic(body)) => reply.reply_body(&body, Vec::new()),
+        Ok(Reply::DeleteTopic(body)) => reply.reply_body(&body, Vec::new()),
+    }
+}
+
+/// Sleeps so long; for ever if it is longer than timers go.
+async fn sleep(pause: Duration) {
+    if pause == Duration::MAX { std::future::pending().await } else { tokio::time::sleep(pause).await }
+}
+
+/// Runs what blocks on the disk where it may, with the journal moved there and back.
+pub(crate) async fn blocking<R: Send + 'static>(
+    mut journal: Journal,
+    work: impl FnOnce(&mut Journal) -> R + Send + 'static,
+) -> (Journal, R) {
+    let done = tokio::task::spawn_blocking(move || {
+        let result = work(&mut journal);
+        (journal, result)
+    });
+    // It does not panic, and a runtime that is torn down takes this task with it.
+    done.await.expect("the journal's thread ended early")
+}

@@ -1,0 +1,249 @@
+//! A coordinator on port 0 and brokers that are no more than their control connection.
+
+use std::path::PathBuf;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use yak_coordinator::{CoordinatorConfig, RunError};
+use yak_protocol::error::WireError;
+use yak_protocol::ids::{
+    BrokerEpoch, BrokerId, ClusterId, CoordinatorEpoch, DataDirId, Incarnation, MetadataVersion,
+};
+use yak_protocol::message::{
+    Heartbeat, HeartbeatReply, LeaderInfo, LeaderInfoRequest, Message, Metadata, MetadataReply, Probe,
+    ProbeReply, RegisterBroker, RegisterBrokerReply,
+};
+use yak_protocol::net::{
+    Answer, ConnectOptions, Connection, Incoming, Listener, ListenerConfig, RequestError,
+};
+
+/// Longer than anything here takes; reached only when a test fails.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running coordinator, its data dir and its address.
+pub struct Harness {
+    dir: TempDir,
+    config: CoordinatorConfig,
+    address: String,
+    running: Option<JoinHandle<Result<(), RunError>>>,
+}
+
+impl Harness {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub async fn start_with(change: impl FnOnce(&mut CoordinatorConfig)) -> Self {
+        let dir = TempDir::new().unwrap();
+        let mut config = CoordinatorConfig::new(dir.path());
+        change(&mut config);
+        let mut harness = Self { dir, config, address: String::new(), running: None };
+        harness.restart().await;
+        harness
+    }
+
+    /// Why a coordinator with this configuration does not run.
+    pub async fn refused_start(change: impl FnOnce(&mut CoordinatorConfig)) -> RunError {
+        let dir = TempDir::new().unwrap();
+        let mut config = CoordinatorConfig::new(dir.path());
+        change(&mut config);
+        let listener = Listener::bind("127.0.0.1:0", ListenerConfig::default()).unwrap();
+        yak_coordinator::run(listener, config, CancellationToken::new()).await.unwrap_err()
+    }
+
+    /// Starts it on its data dir, on a port of its own.
+    pub async fn restart(&mut self) {
+        let listener = Listener::bind("127.0.0.1:0", ListenerConfig::default()).unwrap();
+        self.address = listener.local_addr().to_string();
+        let run = yak_coordinator::run(listener, self.config.clone(), CancellationToken::new());
+        self.running = Some(tokio::spawn(run));
+        self.metadata().await; // it answers once its journal has been replayed
+    }
+
+    /// Ends it as `kill -9` would: nothing is flushed or said any more.
+    pub async fn crash(&mut self) {
+        let running = self.running.take().unwrap();
+        running.abort();
+        assert!(running.await.unwrap_err().is_cancelled());
+        // A write that was under way on another thread holds the lock until it is done.
+        while yak_coordinator::journal::Journal::open(self.dir.path(), Vec::new).is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub async fn client(&self) -> Connection {
+        Connection::connect(&self.address, &ConnectOptions::default()).await.unwrap().0
+    }
+
+    pub async fn metadata(&self) -> MetadataReply {
+        self.client().await.request(&Metadata::default(), Vec::new()).await.unwrap().body
+    }
+
+    fn journal_path(&self) -> PathBuf {
+        self.dir.path().join("journal")
+    }
+
+    pub fn journal(&self) -> Vec<u8> {
+        std::fs::read(self.journal_path()).unwrap()
+    }
+
+    pub fn set_journal(&self, bytes: &[u8]) {
+        std::fs::write(self.journal_path(), bytes).unwrap();
+    }
+}
+
+/// The error of a refused request.
+pub fn refused<R: std::fmt::Debug>(outcome: Result<Answer<R>, RequestError>) -> WireError {
+    match outcome {
+        Err(RequestError::Refused(error)) => error,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// A broker as the coordinator sees it: what its data dir remembers, and a control connection.
+pub struct Broker {
+    pub name: String,
+    pub address: String,
+    pub data_dir: DataDirId,
+    pub cluster_id: Option<ClusterId>,
+    incarnation: Incarnation,
+    broker_id: Option<BrokerId>,
+    broker_epoch: BrokerEpoch,
+    session: Option<BrokerEpoch>,
+    coordinator_epoch: CoordinatorEpoch,
+    version: MetadataVersion,
+    connection: Option<(Connection, mpsc::UnboundedReceiver<Incoming>)>,
+}
+
+impl Broker {
+    pub fn new(name: &str, seed: u16) -> Self {
+        Self {
+            name: name.to_owned(),
+            address: format!("127.0.0.1:{}", 20_000 + seed),
+            data_dir: DataDirId(u128::from(seed)),
+            cluster_id: None,
+            incarnation: Incarnation(u128::from(seed) << 64),
+            broker_id: None,
+            broker_epoch: BrokerEpoch::ZERO,
+            session: None,
+            coordinator_epoch: CoordinatorEpoch::ZERO,
+            version: MetadataVersion::ZERO,
+            connection: None,
+        }
+    }
+
+    /// Registers, or resumes what it holds, on a new connection.
+    pub async fn register(&mut self, coordinator: &Harness) -> Result<RegisterBrokerReply, WireError> {
+        let opened = Connection::connect(&coordinator.address, &ConnectOptions::default()).await.unwrap();
+        let request = RegisterBroker {
+            name: self.name.clone(),
+            incarnation: self.incarnation,
+            data_dir: self.data_dir,
+            cluster_id: self.cluster_id,
+            broker_id: self.broker_id,
+            stored_broker_epoch: self.broker_epoch,
+            resume: self.session,
+            coordinator_epoch: self.coordinator_epoch,
+            clean_shutdown: false,
+            same_boot: true,
+            advertise: self.address.clone(),
+            rack: String::new(),
+            replicas: Vec::new(),
+        };
+        let reply = match opened.0.request(&request, Vec::new()).await {
+            Ok(answer) => answer.body,
+            Err(RequestError::Refused(error)) => return Err(error),
+            Err(other) => panic!("{other}"),
+        };
+        self.cluster_id = Some(reply.cluster_id);
+        self.broker_id = Some(reply.broker_id);
+        self.broker_epoch = reply.broker_epoch;
+        self.session = Some(reply.broker_epoch);
+        self.coordinator_epoch = reply.coordinator_epoch;
+        self.version = reply.leader_info.version;
+        self.connection = Some(opened);
+        Ok(reply)
+    }
+
+    /// Registers and is unfenced.
+    pub async fn join(&mut self, coordinator: &Harness) -> RegisterBrokerReply {
+        let reply = self.register(coordinator).await.unwrap();
+        assert!(!self.heartbeat().await.unwrap().fenced);
+        reply
+    }
+
+    /// The process ends and another one starts on the same data dir.
+    pub fn restart_process(&mut self) {
+        self.hang_up();
+        self.incarnation = Incarnation(self.incarnation.0 + 1);
+        self.session = None;
+    }
+
+    pub fn hang_up(&mut self) {
+        self.connection.take().unwrap().0.close();
+    }
+
+    pub async fn request<M: Message>(&self, message: &M) -> Result<M::Reply, RequestError> {
+        let (connection, _) = self.connection.as_ref().unwrap();
+        Ok(connection.request(message, Vec::new()).await?.body)
+    }
+
+    /// A heartbeat that confirms everything that was pushed so far.
+    pub async fn heartbeat(&mut self) -> Result<HeartbeatReply, RequestError> {
+        while let Ok(frame) = self.connection.as_mut().unwrap().1.try_recv() {
+            self.note(&frame);
+        }
+        let heartbeat = Heartbeat {
+            broker_id: self.broker_id.unwrap(),
+            broker_epoch: self.broker_epoch,
+            metadata_version: self.version,
+            draining: false,
+            replicas: Vec::new(),
+        };
+        self.request(&heartbeat).await
+    }
+
+    /// Waits for a push like that; every push on the way follows the one before without a gap.
+    pub async fn pushed_until(&mut self, wanted: impl Fn(&LeaderInfo) -> bool) -> LeaderInfo {
+        loop {
+            let frame = self.next_frame().await;
+            if let Some(info) = self.note(&frame).filter(&wanted) {
+                return info;
+            }
+        }
+    }
+
+    pub async fn answer_probe(&mut self) {
+        loop {
+            let frame = self.next_frame().await;
+            self.note(&frame);
+            if &*frame.kind == Probe::KIND {
+                let (connection, _) = self.connection.as_ref().unwrap();
+                connection.send(frame.id, Probe::KIND, &ProbeReply {}, Vec::new()).unwrap();
+                return;
+            }
+        }
+    }
+
+    async fn next_frame(&mut self) -> Incoming {
+        let (_, frames) = self.connection.as_mut().unwrap();
+        tokio::time::timeout(PATIENCE, frames.recv()).await.expect("a frame").expect("an open connection")
+    }
+
+    fn note(&mut self, frame: &Incoming) -> Option<LeaderInfo> {
+        if &*frame.kind != LeaderInfoRequest::KIND {
+            return None;
+        }
+        let info: LeaderInfo = frame.parse_body().unwrap();
+        assert!(
+            info.full || info.version == self.version.next(),
+            "{:?} after {:?}",
+            info.version,
+            self.version
+        );
+        self.version = info.version;
+        Some(info)
+    }
+}
