@@ -1,0 +1,163 @@
+//! What the coordinator's record means for this replica: to lead, to follow, or neither (rules R13, R14).
+
+use super::effect::Effect;
+use super::follower::Follower;
+use super::leader::Leader;
+use super::local::{Local, Record};
+use super::{Now, Replica, Role};
+use yak_protocol::ids::BrokerId;
+
+/// What a replica has to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Duty {
+    Lead,
+    Follow(BrokerId),
+    /// Nothing, for that reason.
+    Rest(&'static str),
+}
+
+impl Replica {
+    /// Takes a record, unless it is older than what is known or breaks the promise.
+    pub(super) fn on_record(&mut self, record: Record, now: Now, effects: &mut Vec<Effect>) {
+        let stale = self.local.record.as_ref().is_some_and(|known| is_older(&record, known));
+        if record.info.recovering {
+            // R15: rest whatever its epochs are. The own ones are kept, never lowered.
+            self.local.recovering = true;
+            if !stale {
+                self.local.record = Some(record);
+            }
+            return self.rest("the partition waits until its metadata is rebuilt", effects);
+        }
+        if stale {
+            return;
+        }
+        self.local.refused = self.broken_promise(&record);
+        if self.local.refused.is_some() {
+            return;
+        }
+        self.local.recovering = false;
+        let duty = self.duty(&record);
+        let before = self.local.record.replace(record);
+        if self.fulfils(duty) {
+            match (&mut self.role, &before) {
+                (Role::Leader(leader), Some(before)) => leader.on_record(&self.local, before, now),
+                (Role::Follower(follower), Some(before)) => {
+                    follower.on_record(&self.local, before, effects);
+                }
+                _ => {}
+            }
+        } else {
+            self.take_up(duty, now, effects);
+        }
+        for parked in self.local.parked.take_up_to(self.local.record_epoch()) {
+            self.on_open(parked.stream, parked.follower, parked.open, now, effects);
+        }
+    }
+
+    /// R14: why this record must not be acted on, if it must not.
+    fn broken_promise(&self, record: &Record) -> Option<String> {
+        let leader = record.info.leader?;
+        let epoch = record.info.leader_epoch;
+        let newest = self.local.log.epochs().newest();
+        if epoch < newest {
+            return Some(format!(
+                "the record names leader epoch {epoch}, but the log has epoch {newest} already"
+            ));
+        }
+        if !self.local.config.rules.r14_promise() {
+            return None;
+        }
+        let (promised, to) = self.local.log.promise()?;
+        if epoch < promised {
+            return Some(format!(
+                "the record names leader epoch {epoch}, but {promised} was promised already"
+            ));
+        }
+        if epoch == promised && leader != to {
+            let reason =
+                format!("the record names broker {leader} as leader of epoch {epoch}, promised to {to}");
+            return Some(reason);
+        }
+        let leads = matches!(&self.role, Role::Leader(leader) if leader.epoch == epoch);
+        (epoch == promised && leader == self.local.me() && !leads)
+            .then(|| format!("this replica has led in epoch {epoch} before; waiting for a newer one"))
+    }
+
+    fn duty(&self, record: &Record) -> Duty {
+        if self.local.halted.is_some() {
+            return Duty::Rest("the replica has stopped itself");
+        }
+        if !record.info.replicas.contains(&self.local.me()) {
+            return Duty::Rest("this broker is no replica of the partition");
+        }
+        match record.info.leader {
+            None => Duty::Rest("the partition has no leader"),
+            Some(leader) if leader == self.local.me() => Duty::Lead,
+            Some(leader) => Duty::Follow(leader),
+        }
+    }
+
+    /// Whether the role at hand is the one that the record asks for.
+    fn fulfils(&self, duty: Duty) -> bool {
+        let epoch = self.local.record_epoch();
+        match (&self.role, duty) {
+            (Role::Leader(leader), Duty::Lead) => leader.epoch == epoch,
+            (Role::Follower(follower), Duty::Follow(leader)) => {
+                follower.epoch == epoch && follower.leader == leader
+            }
+            (Role::Resting(why), Duty::Rest(reason)) => *why == reason,
+            _ => false,
+        }
+    }
+
+    fn take_up(&mut self, duty: Duty, now: Now, effects: &mut Vec<Effect>) {
+        let reason = match duty {
+            Duty::Rest(reason) => reason,
+            Duty::Lead | Duty::Follow(_) => "between two roles",
+        };
+        self.rest(reason, effects);
+        let epoch = self.local.record_epoch();
+        self.role = match duty {
+            Duty::Lead => {
+                // R5: the table is new in every epoch.
+                let table = self.remembered_table();
+                Role::Leader(Box::new(Leader::begin(&mut self.local, epoch, table, now, effects)))
+            }
+            Duty::Follow(leader) => Role::Follower(Follower::begin(&mut self.local, leader, epoch, effects)),
+            Duty::Rest(reason) => Role::Resting(reason),
+        };
+    }
+
+    /// Gives up the role at hand.
+    pub(super) fn rest(&mut self, reason: &'static str, effects: &mut Vec<Effect>) {
+        match std::mem::replace(&mut self.role, Role::Resting(reason)) {
+            Role::Leader(mut leader) => {
+                leader.abandon(&step_down_cause(&self.local), effects);
+                self.remember_table(*leader);
+            }
+            Role::Follower(mut follower) => follower.close(effects),
+            Role::Resting(_) => {}
+        }
+    }
+}
+
+fn is_older(record: &Record, known: &Record) -> bool {
+    record.info.partition_epoch < known.info.partition_epoch
+        || record.info.leader_epoch < known.info.leader_epoch
+        || record.broker_epoch < known.broker_epoch
+}
+
+fn step_down_cause(local: &Local) -> String {
+    let broker = local.me();
+    if local.halted.is_some() {
+        return format!("broker {broker} has stopped its replica");
+    }
+    let Some(record) = local.record.as_ref().filter(|_| !local.recovering) else {
+        return format!("broker {broker} stepped down: the partition waits until its metadata is rebuilt");
+    };
+    let epoch = record.info.leader_epoch;
+    match record.info.leader {
+        Some(leader) => format!("broker {broker} stepped down: broker {leader} leads in epoch {epoch}"),
+        None => format!("broker {broker} stepped down: nobody leads in epoch {epoch}"),
+    }
+}
