@@ -1,5 +1,6 @@
 //! Sockets: the client's [`Connection`], the server's [`Listener`] and [`serve`], and the [`Cluster`] client.
 
+mod cluster;
 mod connection;
 pub mod limits;
 mod listener;
@@ -13,6 +14,7 @@ mod service;
 mod session;
 mod stream;
 
+pub use cluster::{ClientOptions, Cluster, ClusterError, Leader, Trouble, default_bootstrap, with_port};
 pub use connection::{ConnectError, ConnectOptions, Connection};
 pub use listener::{BindError, Listener, ListenerConfig};
 pub use loss::{ConnectionLost, Loss};
