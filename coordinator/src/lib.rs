@@ -37,6 +37,8 @@ pub struct CoordinatorConfig {
     pub partitions: u32,
     /// Replicas of a topic that is made without a number.
     pub replicas: u32,
+    /// Cancelled by the coordinator once it serves.
+    pub ready: CancellationToken,
 }
 
 impl CoordinatorConfig {
@@ -50,6 +52,7 @@ impl CoordinatorConfig {
             probe: defaults::PROBE,
             partitions: defaults::PARTITIONS,
             replicas: defaults::REPLICAS,
+            ready: CancellationToken::new(),
         }
     }
 }
@@ -79,7 +82,7 @@ pub async fn run(
     config: CoordinatorConfig,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let CoordinatorConfig { data, heartbeat, lease, probe, partitions, replicas } = config;
+    let CoordinatorConfig { data, heartbeat, lease, probe, partitions, replicas, ready } = config;
     if heartbeat.is_zero() || lease < heartbeat * 2 {
         return Err(RunError::LeaseTooShort { lease, heartbeat });
     }
@@ -121,6 +124,7 @@ pub async fn run(
     let hang_up = CancellationToken::new();
     let served = serve(listener, service, hang_up.clone());
     let mut served = std::pin::pin!(served);
+    ready.cancel();
     let ended = tokio::select! {
         ended = server.run(shutdown) => ended,
         () = &mut served => Ok(()),

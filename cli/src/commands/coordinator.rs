@@ -1,8 +1,16 @@
 //! `yak coordinator`: registers brokers, hears their heartbeats and elects partition leaders.
 
 use crate::context::Context;
+use crate::exit::{Failure, USAGE};
 use clap::Args;
+use std::future::Future;
+use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use yak_coordinator::CoordinatorConfig;
+use yak_protocol::net::{Listener, ListenerConfig};
 
 /// Run a coordinator.
 #[derive(Args, Debug)]
@@ -39,6 +47,50 @@ pub struct CoordinatorArgs {
 ///
 /// # Errors
 /// When the address or the data dir cannot be used.
-pub async fn run(args: CoordinatorArgs, _context: Context) -> anyhow::Result<()> {
-    anyhow::bail!("the coordinator is not part of this build (listen {})", args.listen)
+pub async fn run(args: CoordinatorArgs, context: Context) -> anyhow::Result<()> {
+    let listener = Listener::bind(
+        &args.listen,
+        ListenerConfig { insecure: args.insecure, ..ListenerConfig::default() },
+    )?;
+    let address = listener.local_addr();
+    let config = CoordinatorConfig {
+        lease: seconds("--lease-time-seconds", args.lease_time_seconds)?,
+        heartbeat: seconds("--renew-interval-seconds", args.renew_interval_seconds)?,
+        partitions: args.default_partitions,
+        replicas: args.default_replicas,
+        ..CoordinatorConfig::new(args.data)
+    };
+    let ready = config.ready.clone();
+    let run = yak_coordinator::run(listener, config, context.shutdown.clone());
+    announce(run, ready, address).await?;
+    Ok(())
+}
+
+/// Runs a server, and prints `ready <address>` once it can be used: the line that scripts wait for.
+///
+/// # Errors
+/// The server's own, or that stdout is closed.
+pub async fn announce<E>(
+    server: impl Future<Output = Result<(), E>>,
+    ready: CancellationToken,
+    address: SocketAddr,
+) -> anyhow::Result<()>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let mut server = std::pin::pin!(server);
+    tokio::select! {
+        ended = &mut server => return Ok(ended?),
+        () = ready.cancelled() => {}
+    }
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "ready {address}")?;
+    out.flush()?;
+    drop(out);
+    Ok(server.await?)
+}
+
+fn seconds(option: &str, value: f64) -> anyhow::Result<Duration> {
+    Duration::try_from_secs_f64(value)
+        .map_err(|error| anyhow::Error::new(Failure::new(USAGE, format!("{option} {value}: {error}"))))
 }
