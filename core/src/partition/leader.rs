@@ -348,7 +348,7 @@ impl Leader {
         }
     }
 
-    /// Why commits do not happen or publishes are refused, in words.
+    /// Why commits cannot happen or publishes are refused, in words. What only takes its time is no trouble.
     pub(super) fn trouble(&self, local: &Local) -> Option<String> {
         let record = local.record.as_ref()?;
         if !self.takes_appends() {
@@ -357,22 +357,23 @@ impl Leader {
         if !record.enough_replicas() {
             return Some(format!("ISR {} < min {}", record.info.isr.len(), record.info.min_isr));
         }
-        let behind: Vec<_> = self.holding_back(local, record).collect();
-        (!behind.is_empty()).then(|| behind.join(", "))
+        let unseen = |id: &&BrokerId| self.table.get(id).is_some_and(|progress| progress.acked.is_none());
+        let unseen: Vec<_> = record.info.isr.iter().filter(unseen).map(ToString::to_string).collect();
+        (!unseen.is_empty())
+            .then(|| format!("in the ISR but not seen in this epoch: broker {}", unseen.join(", ")))
     }
 
-    /// Which members hold the commit back.
-    fn holding_back<'a>(&'a self, local: &'a Local, record: &'a Record) -> impl Iterator<Item = String> + 'a {
-        let lagging = move |id: &BrokerId| {
-            let progress = self.table.get(id)?;
-            match progress.acked {
-                None => Some(format!("broker {id} is in the ISR but has not been seen in this epoch")),
-                Some(_) => progress
-                    .lag_deadline(local.config.replica_lag_max)
-                    .map(|_| format!("waiting for broker {id}")),
-            }
+    /// Why a publish has waited too long.
+    pub(super) fn delay(&self, local: &Local) -> String {
+        let isr = local.record.iter().flat_map(|record| &record.info.isr);
+        let behind = |id: &&BrokerId| {
+            self.table.get(id).and_then(|p| p.lag_deadline(local.config.replica_lag_max)).is_some()
         };
-        record.info.isr.iter().filter_map(lagging)
+        let behind: Vec<_> = isr.filter(behind).map(ToString::to_string).collect();
+        self.trouble(local).unwrap_or_else(|| match behind.as_slice() {
+            [] => "the own disk has not confirmed it".to_owned(),
+            behind => format!("waiting for broker {}", behind.join(", ")),
+        })
     }
 
     pub(super) fn deadline(&self, local: &Local) -> Option<Now> {

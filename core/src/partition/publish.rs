@@ -125,8 +125,7 @@ impl Leader {
             effects.push(self.acked(&waiting, replicas, local.durability() == Durability::Fsync));
         }
         if self.next_expiry().is_some_and(|at| at <= now) {
-            let cause = self.trouble(local).unwrap_or_else(|| "the disk has not confirmed it".into());
-            let error = unknown(&format!("timeout ({cause})"));
+            let error = unknown(&format!("timeout ({})", self.delay(local)));
             while let Some(waiting) =
                 self.uncommitted.take_expired(now).or_else(|| self.undurable.take_expired(now))
             {
