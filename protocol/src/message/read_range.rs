@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 /// A replica asks another for the bytes of a damaged range (rule R17).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ReadRange {
-    /// Which partition.
+    /// Which partition. Its key is not `id`: that is the request's own, where both stand side by side.
+    #[serde(rename = "partition")]
     pub id: TopicPartition,
     /// Who asks.
     pub broker_id: BrokerId,

@@ -65,7 +65,7 @@ fn replicas_stream() {
             from: Offset(1),
             to: Offset(2),
         },
-        &["id", "broker_id", "broker_epoch", "leader_epoch", "from", "to"],
+        &["partition", "broker_id", "broker_epoch", "leader_epoch", "from", "to"],
         &ReadRangeReply {
             next: Offset(2),
             epochs: vec![EpochStart { epoch: LeaderEpoch(1), start: Offset(0) }],

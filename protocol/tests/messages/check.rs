@@ -68,6 +68,11 @@ pub fn check_kind<M>(
 {
     assert_eq!(M::KIND, kind);
     assert_eq!(role_of(kind), Some(role), "{kind}");
+    for mut body in [Tree::of(request), Tree::of(reply)] {
+        // In the JSON form these stand beside the body's own keys.
+        let taken = ["id", "kind", "ok"];
+        assert!(!body.entries().iter().any(|(key, _)| taken.contains(&key.as_str())), "{body:?}");
+    }
     check(request, required);
     check(reply, in_reply);
 }
