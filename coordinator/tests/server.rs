@@ -1,5 +1,7 @@
 //! A coordinator over real sockets: sessions, restarts, liveness and what it answers to strangers.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 mod harness;
 
 use harness::{Broker, Harness};

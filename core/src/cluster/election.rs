@@ -87,7 +87,8 @@ impl Cluster {
         if new.leader != old.leader {
             let from = old.leader.map_or_else(|| "nobody".to_owned(), |leader| format!("broker {leader}"));
             let to = new.leader.map_or_else(|| "nobody".to_owned(), |leader| format!("broker {leader}"));
-            step.note(format!("{id}: leadership goes from {from} to {to} in epoch {}", new.leader_epoch));
+            let title = self.state.title(id);
+            step.note(format!("{title}: leadership goes from {from} to {to} in epoch {}", new.leader_epoch));
         }
         self.record(step, Record::Partition(new));
         true

@@ -43,6 +43,7 @@ pub enum Request {
 
 /// Something that happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "events are taken one at a time, never kept in bulk")]
 pub enum Event {
     /// A request arrived.
     Request {

@@ -12,6 +12,8 @@ enum Verdict {
     /// The record has moved on: whether by this very proposal cannot be told, so "not applied" would be
     /// a lie on which the leader could commit with too few replicas. The newer record decides.
     MovedOn,
+    /// The leader has seen a newer record than this journal holds (rule R15).
+    Ahead,
     NotApplied(String),
 }
 
@@ -29,9 +31,14 @@ impl Cluster {
                     None
                 }
                 Verdict::MovedOn => None,
-                Verdict::NotApplied(why) => {
-                    Some(WireError::new(ErrorCode::NotApplied, format!("{}: {why}", proposal.id)))
+                Verdict::Ahead => {
+                    self.recovering(proposal.id, request.broker_id, step);
+                    None
                 }
+                Verdict::NotApplied(why) => Some(WireError::new(
+                    ErrorCode::NotApplied,
+                    format!("{}: {why}", self.state.title(proposal.id)),
+                )),
             });
         }
         Ok(ProposeIsrReply { outcomes })
@@ -42,8 +49,9 @@ impl Cluster {
         let Some(info) = self.state.partition(proposal.id) else {
             return Verdict::NotApplied("there is no such partition".to_owned());
         };
+        // What this journal has forgotten may have been this very change.
         if info.recovering {
-            return Verdict::NotApplied("the partition is recovering".to_owned());
+            return Verdict::MovedOn;
         }
         if rules.r9_partition_epoch() && proposal.partition_epoch < info.partition_epoch {
             return Verdict::MovedOn;
@@ -52,10 +60,7 @@ impl Cluster {
             return Verdict::MovedOn;
         }
         if proposal.partition_epoch > info.partition_epoch || proposal.leader_epoch > info.leader_epoch {
-            return Verdict::NotApplied(format!(
-                "the proposal names partition epoch {} and leader epoch {}, which are newer than the record's",
-                proposal.partition_epoch, proposal.leader_epoch
-            ));
+            return Verdict::Ahead;
         }
         if info.leader != Some(request.broker_id) {
             return Verdict::NotApplied(format!("broker {} does not lead it", request.broker_id));

@@ -114,7 +114,11 @@ impl Cluster {
             }
             if info.replicas.len() > old.replicas.len() {
                 info.partition_epoch = old.partition_epoch.next();
-                step.note(format!("{id}: replicas are now {:?} of {wanted} wanted", info.replicas));
+                step.note(format!(
+                    "{}: replicas are now {:?}, {wanted} are wanted",
+                    self.state.title(id),
+                    info.replicas
+                ));
                 self.record(step, Record::Partition(info));
             }
         }

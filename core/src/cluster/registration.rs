@@ -206,26 +206,35 @@ impl Cluster {
             if !info.replicas.contains(&id) {
                 continue;
             }
-            let ahead =
-                report.leader_epoch > info.leader_epoch || report.partition_epoch > info.partition_epoch;
-            if self.config.rules.r15_ratchet() && ahead && !info.recovering {
-                // Deciding from less than a broker knows could undo what was acknowledged.
-                let mut recovering = info.clone();
-                recovering.recovering = true;
-                recovering.partition_epoch = info.partition_epoch.next();
-                step.note(format!(
-                    "{}: broker {id} has seen leader epoch {} and partition epoch {}, this journal only {} and {}",
-                    report.id, report.leader_epoch, report.partition_epoch, info.leader_epoch, info.partition_epoch
-                ));
-                self.record(step, Record::Partition(recovering));
+            if report.leader_epoch > info.leader_epoch || report.partition_epoch > info.partition_epoch {
+                self.recovering(report.id, id, step);
             }
             if self.state.damaged(id, report.id) != report.damaged {
                 let what = if report.damaged { "is damaged" } else { "is whole again" };
-                step.note(format!("{}: the replica on broker {id} {what}", report.id));
+                step.note(format!("{}: the replica on broker {id} {what}", self.state.title(report.id)));
                 self.record(step, Record::Damage { broker: id, id: report.id, damaged: report.damaged });
                 self.revise_one(step, report.id, |_, _| {});
             }
         }
+    }
+
+    /// R15: a broker has seen a newer record than this journal holds. Deciding from less than it knows could
+    /// undo what was acknowledged, so the partition waits for a rebuild.
+    pub(super) fn recovering(&mut self, id: TopicPartition, witness: BrokerId, step: &mut Step) {
+        let Some(old) = self.state.partition(id).filter(|info| !info.recovering) else { return };
+        if !self.config.rules.r15_ratchet() {
+            return;
+        }
+        let mut info = old.clone();
+        info.recovering = true;
+        info.partition_epoch = old.partition_epoch.next();
+        step.note(format!(
+            "{}: broker {witness} has seen a newer record than {:?} {:?}; this journal is an old copy",
+            self.state.title(id),
+            old.leader_epoch,
+            old.partition_epoch
+        ));
+        self.record(step, Record::Partition(info));
     }
 
     /// The connection becomes the broker's control connection, in place of any earlier one.

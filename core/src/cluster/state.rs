@@ -243,6 +243,15 @@ impl State {
         self.partitions.range(first..=last).map(|(_, info)| info)
     }
 
+    /// A partition as people know it: `orders/0`.
+    #[must_use]
+    pub fn title(&self, id: TopicPartition) -> String {
+        match self.topics.get(&id.topic) {
+            Some(topic) => format!("{}/{}", topic.name, id.partition),
+            None => id.to_string(),
+        }
+    }
+
     /// Topics that were deleted by request.
     pub fn deleted(&self) -> impl Iterator<Item = TopicId> {
         self.deleted.iter().copied()

@@ -1,0 +1,138 @@
+//! What the machine did, in words.
+
+use std::collections::BTreeMap;
+use yak_core::cluster::{Effect, Record, Reply};
+use yak_protocol::error::WireError;
+use yak_protocol::ids::{BrokerId, TopicId, TopicPartition};
+use yak_protocol::message::PartitionInfo;
+
+/// Topic names by id, of deleted ones too.
+pub type Names = BTreeMap<TopicId, String>;
+
+fn list(ids: &[BrokerId]) -> String {
+    if ids.is_empty() {
+        return "-".to_owned();
+    }
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn topic(id: TopicId, names: &Names) -> String {
+    names.get(&id).cloned().unwrap_or_else(|| format!("{id:?}"))
+}
+
+fn partition_id(id: TopicPartition, names: &Names) -> String {
+    format!("{}/{}", topic(id.topic, names), id.partition)
+}
+
+pub fn partition(info: &PartitionInfo, names: &Names) -> String {
+    format!(
+        "{} {} {:?} {:?} isr={} elr={} replicas={} min_isr={}{}",
+        partition_id(info.id, names),
+        info.leader.map_or_else(|| "no leader".to_owned(), |leader| format!("led by {leader}")),
+        info.leader_epoch,
+        info.partition_epoch,
+        list(&info.isr),
+        list(&info.elr),
+        list(&info.replicas),
+        info.min_isr,
+        if info.recovering { " recovering" } else { "" }
+    )
+}
+
+fn record(record: &Record, names: &Names) -> String {
+    match record {
+        Record::Cluster { cluster_id } => format!("cluster {cluster_id:?}"),
+        Record::CoordinatorEpoch { epoch } => format!("coordinator epoch {epoch}"),
+        Record::Broker { id, name, broker_epoch, .. } => format!("broker {id} ({name}) {broker_epoch:?}"),
+        Record::Fence { id, fenced, confirmed } => match (fenced, confirmed) {
+            (true, _) => format!("broker {id} fenced"),
+            (false, Some(epoch)) => format!("broker {id} unfenced, confirmed {epoch:?}"),
+            (false, None) => format!("broker {id} unfenced"),
+        },
+        Record::Drain { id, draining } => {
+            format!("broker {id} {}draining", if *draining { "" } else { "not " })
+        }
+        Record::Topic(info) => format!(
+            "topic {} partitions={} wanted_replicas={} min_isr={}",
+            info.name, info.partitions, info.wanted_replicas, info.min_isr
+        ),
+        Record::TopicDeleted { id } => format!("topic {} deleted", topic(*id, names)),
+        Record::Partition(info) => partition(info, names),
+        Record::Damage { broker, id, damaged } => {
+            let what = if *damaged { "damaged" } else { "whole" };
+            format!("{} on broker {broker} {what}", partition_id(*id, names))
+        }
+        Record::Version { version } => format!("{version:?}"),
+        Record::ProducerIds { next } => format!("producer ids below {next}"),
+    }
+}
+
+pub fn refusal(error: &WireError) -> String {
+    match &error.hint {
+        Some(hint) => format!("{error} ({hint})"),
+        None => error.to_string(),
+    }
+}
+
+fn reply(reply: &Reply) -> String {
+    match reply {
+        Reply::RegisterBroker(reply) => format!(
+            "broker {} {:?} {}{:?}, producer ids from {}",
+            reply.broker_id,
+            reply.broker_epoch,
+            if reply.resumed { "resumed " } else { "" },
+            reply.leader_info.version,
+            reply.producer_ids_from
+        ),
+        Reply::Heartbeat(reply) => format!(
+            "{} {:?}{}",
+            if reply.fenced { "fenced" } else { "unfenced" },
+            reply.metadata_version,
+            if reply.drained { " drained" } else { "" }
+        ),
+        Reply::ProposeIsr(reply) => {
+            let outcome =
+                |outcome: &Option<WireError>| outcome.as_ref().map_or("settled".to_owned(), refusal);
+            reply.outcomes.iter().map(outcome).collect::<Vec<_>>().join("; ")
+        }
+        Reply::StreamSilent(_) => "taken".to_owned(),
+        Reply::ProducerIds(reply) => format!("{} producer ids from {}", reply.count, reply.from),
+        Reply::CreateTopic(reply) => format!(
+            "{} {} with {} replicas",
+            reply.topic.name,
+            if reply.created { "made" } else { "exists" },
+            reply.replicas
+        ),
+        Reply::DeleteTopic(_) => "deleted".to_owned(),
+    }
+}
+
+/// The lines of these effects. Pushes of one change to several brokers are one line.
+pub fn effects(effects: &[Effect], names: &Names) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut pushed: Option<String> = None;
+    for effect in effects {
+        if let Effect::Push(connection, info) = effect {
+            let what = if info.full { "everything" } else { "change" };
+            let line = pushed.get_or_insert_with(|| format!("push {what} {:?} on", info.version));
+            line.push_str(&format!(" {}", connection.0));
+            continue;
+        }
+        lines.extend(pushed.take());
+        match effect {
+            Effect::Push(..) => {}
+            Effect::Journal(records) => {
+                lines.extend(records.iter().map(|r| format!("keep {}", record(r, names))))
+            }
+            Effect::Reply(_, Ok(answer)) => lines.push(format!("answer {}", reply(answer))),
+            Effect::Reply(_, Err(error)) => lines.push(format!("refuse {}", refusal(error))),
+            Effect::Probe(connection, broker) => {
+                lines.push(format!("probe broker {broker} on {}", connection.0))
+            }
+            Effect::Close(connection, why) => lines.push(format!("close {}: {}", connection.0, refusal(why))),
+            Effect::Note(_) => {}
+        }
+    }
+    lines.extend(pushed);
+    lines
+}
