@@ -135,6 +135,8 @@ errors! {
     WrongProcess = 39, "WRONG_PROCESS", Refresh;
     /// The metadata lags behind what a broker knows; the partition waits for a rebuild (rule R15).
     Recovering = 40, "RECOVERING", Retry;
+    /// The topic does not exist, and the brokers make none on the first publish.
+    AutoCreateOff = 41, "AUTO_CREATE_OFF", GiveUp;
 }
 
 impl Serialize for ErrorCode {

@@ -307,6 +307,7 @@ impl World {
             min_isr: command.number("min_isr")?,
             config: TopicConfig { durability, ..TopicConfig::default() },
             if_not_exists: command.has("if_not_exists"),
+            auto: false,
         };
         // Partitions are shown by name, so the name must be known before the effects are.
         self.names.insert(yak_protocol::ids::TopicId((self.entropy + 1) << 96), create.topic.clone());

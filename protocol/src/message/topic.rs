@@ -22,6 +22,10 @@ pub struct CreateTopic {
     /// Whether an existing topic of that name is a success.
     #[serde(default)]
     pub if_not_exists: bool,
+    /// Whether nobody asked for the topic by itself: it is made because something was published to it.
+    /// A broker that was told not to (`--no-auto-create`) refuses with `AUTO_CREATE_OFF`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto: bool,
 }
 message!(CreateTopic, "create_topic", Client, CreateTopicReply);
 

@@ -93,6 +93,7 @@ fn clients_make_topics() {
             min_isr: Some(2),
             config: topic_info().config,
             if_not_exists: true,
+            auto: true,
         },
         &["topic"],
         &CreateTopicReply { topic: topic_info(), replicas: 3, created: true },
