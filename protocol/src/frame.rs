@@ -16,6 +16,9 @@ use bytes::{Buf, Bytes, BytesMut};
 /// How much room is made at once for a frame of which little has arrived yet, in bytes.
 pub const RESERVE_STEP_BYTES: usize = 64 << 10;
 
+/// With less room than this, more is made before the next read, in bytes.
+const READ_BYTES_LEAST: usize = 4 << 10;
+
 /// Cuts frames out of a stream, and puts the length in front of them.
 ///
 /// Never makes room for more than has arrived: the room for a frame grows with what is there of it (or
@@ -46,8 +49,12 @@ impl FrameCodec {
         let Some(length) = self.peek_length(buffer)? else { return Ok(None) };
         let whole = FRAME_PREFIX_BYTES + length;
         if buffer.len() < whole {
-            let step = RESERVE_STEP_BYTES.max(buffer.len()).max(self.largest);
-            buffer.reserve((whole - buffer.len()).min(step));
+            let missing = whole - buffer.len();
+            let room = buffer.capacity() - buffer.len();
+            if room < missing.min(READ_BYTES_LEAST) {
+                let step = RESERVE_STEP_BYTES.max(self.largest);
+                buffer.reserve(missing.min(step));
+            }
             return Ok(None);
         }
         buffer.advance(FRAME_PREFIX_BYTES);
@@ -133,7 +140,7 @@ pub enum FrameError {
         at: u64,
     },
     /// The length is above the limit.
-    #[error("frame at byte {at} of the connection: its length is {length} bytes, the most is {max}")]
+    #[error("frame at byte {at} of the connection: its length is {length} bytes, the most is {max}{}", spelled(*length))]
     TooLong {
         /// Where the frame starts in the stream.
         at: u64,
@@ -163,6 +170,15 @@ pub enum FrameError {
     /// The stream broke.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+}
+
+/// Four letters where a length should be: the peer speaks something else.
+fn spelled(length: u32) -> String {
+    let bytes = length.to_be_bytes();
+    if bytes.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') {
+        return format!(" (its bytes read `{}`: the peer does not speak frames)", bytes.escape_ascii());
+    }
+    String::new()
 }
 
 impl FrameError {

@@ -1,4 +1,5 @@
 //! The cluster client against small brokers on free ports.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![cfg(feature = "net")]
 
 mod net;

@@ -1,6 +1,6 @@
 //! Bodies: from a checked MessagePack map to a message, with errors that name the key.
 
-use super::walk::Walk;
+use super::walk::{Walk, name};
 use crate::defaults::NESTING_MAX;
 use crate::error::{ErrorCode, WireError};
 use rmp::Marker;
@@ -15,7 +15,12 @@ pub fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     deserializer.set_max_depth(NESTING_MAX);
     T::deserialize(&mut deserializer).map_err(|error| {
-        let message = error.to_string();
+        let message = match error {
+            rmp_serde::decode::Error::TypeMismatch(found) => {
+                format!("{} is the wrong type here", name(found))
+            }
+            other => other.to_string(),
+        };
         let path = path_of_failure::<T>(bytes, &message);
         let place = if path.is_empty() { String::new() } else { format!("{path}: ") };
         WireError::new(ErrorCode::BadRequest, format!("{place}{message}"))
@@ -115,7 +120,7 @@ fn enter_map(walk: &mut Walk<'_>, stop: usize) -> Option<(String, usize)> {
             }
             other => {
                 walk.skip(0).ok()?;
-                format!("<{}>", super::walk::name(other))
+                format!("<{}>", name(other))
             }
         };
         let value_at = walk.at();

@@ -22,6 +22,8 @@ pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 pub const HALF_CLOSE_MAX: Duration = Duration::from_secs(5);
 /// How long a stopping server waits for the replies that are under way.
 pub const SHUTDOWN_FLUSH_MAX: Duration = Duration::from_millis(500);
+/// How long a stopping server waits for its connections to end in all.
+pub const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 /// After a refusal that closes the connection, how long and how many bytes are still read and thrown
 /// away, so that the refusal is not lost in a reset.
 pub const LINGER: Duration = Duration::from_secs(1);
@@ -37,6 +39,8 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// TCP keep-alive: how many unanswered probes end the connection.
 pub const KEEP_ALIVE_PROBES: u32 = 3;
+/// How long sent bytes may stay unacknowledged by the peer's machine.
+pub const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 /// How much is read from a socket at once, in bytes.
 pub const READ_BYTES: usize = 64 << 10;
 /// How many pieces one vectored write takes.

@@ -1,6 +1,6 @@
 //! The accept loop.
 
-use super::limits::ACCEPT_PAUSE;
+use super::limits::{ACCEPT_PAUSE, SHUTDOWN_MAX};
 use super::listener::{Listener, ListenerConfig};
 use super::peer::Peer;
 use super::service::Service;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 /// Answers on the listener until `shutdown`, then stops accepting, lets the replies that are under way
 /// out for a short while and returns when every connection is closed.
 ///
-/// Dropping the future closes everything at once, with nothing sent any more.
+/// Dropping the future closes everything at once, with nothing sent any more and no [`Service::closed`].
 pub async fn serve<S: Service>(listener: Listener, service: Arc<S>, shutdown: CancellationToken) {
     let Listener { socket, config, .. } = listener;
     let config = Arc::new(config);
@@ -55,8 +55,14 @@ pub async fn serve<S: Service>(listener: Listener, service: Arc<S>, shutdown: Ca
         connections.spawn(session::run(stream, peer, config.clone(), service.clone(), shutdown.clone()));
     }
     drop(socket);
-    while let Some(ended) = connections.join_next().await {
-        report(ended);
+    let all_ended = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
+    if tokio::time::timeout(SHUTDOWN_MAX, all_ended).await.is_err() {
+        tracing::warn!(connections = connections.len(), "connections did not end in time and are cut");
+        connections.shutdown().await;
     }
 }
 

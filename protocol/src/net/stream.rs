@@ -21,7 +21,10 @@ pub(crate) fn prepare(stream: &TcpStream) -> std::io::Result<()> {
         .with_time(KEEP_ALIVE)
         .with_interval(KEEP_ALIVE_INTERVAL)
         .with_retries(KEEP_ALIVE_PROBES);
-    socket2::SockRef::from(stream).set_tcp_keepalive(&keep_alive)
+    let socket = socket2::SockRef::from(stream);
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(super::limits::UNACKNOWLEDGED_MAX))?;
+    socket.set_tcp_keepalive(&keep_alive)
 }
 
 /// Frames as they arrive.

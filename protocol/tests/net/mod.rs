@@ -1,15 +1,18 @@
 //! A small service to talk to, and a server that stops with its test.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub mod brokers;
+pub mod raw;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use yak_protocol::ids::MetadataVersion;
-use yak_protocol::message::{Hello, HelloReply, Message, Metadata, MetadataReply};
+use yak_protocol::message::{Hello, HelloReply, Message, Metadata, MetadataReply, Probe};
 use yak_protocol::net::{
     Closed, ConnectOptions, Connection, Incoming, Listener, ListenerConfig, Peer, Replier, Service, serve,
 };
@@ -26,6 +29,8 @@ pub struct Fake {
     pub peers: Mutex<Vec<Peer>>,
     closed: Mutex<Vec<Closed>>,
     closes: Semaphore,
+    calls: watch::Sender<usize>,
+    most_unanswered: AtomicUsize,
 }
 
 impl Default for Fake {
@@ -36,6 +41,8 @@ impl Default for Fake {
             peers: Mutex::default(),
             closed: Mutex::default(),
             closes: Semaphore::new(0),
+            calls: watch::Sender::new(0),
+            most_unanswered: AtomicUsize::new(0),
         }
     }
 }
@@ -44,6 +51,16 @@ impl Fake {
     /// Lets one held `hello` go.
     pub fn release(&self) {
         self.held.add_permits(1);
+    }
+
+    /// Waits until so many requests have come.
+    pub async fn seen(&self, count: usize) {
+        self.calls.subscribe().wait_for(|calls| *calls >= count).await.unwrap();
+    }
+
+    /// The most requests of one connection that were unanswered at once.
+    pub fn most_unanswered(&self) -> usize {
+        self.most_unanswered.load(Ordering::SeqCst)
     }
 
     /// How the next connection to end ended.
@@ -70,6 +87,11 @@ impl Service for Fake {
     async fn call(&self, peer: &Peer, request: Incoming, reply: Replier) {
         self.kinds.lock().unwrap().push(request.kind.to_string());
         self.peers.lock().unwrap().push(peer.clone());
+        self.most_unanswered.fetch_max(peer.unanswered(), Ordering::SeqCst);
+        self.calls.send_modify(|calls| *calls += 1);
+        if request.kind == Probe::KIND {
+            return reply.discard();
+        }
         if request.kind == Metadata::KIND {
             let answer = MetadataReply { version: metadata_version(), ..MetadataReply::default() };
             return reply.reply::<Metadata>(Ok(&answer), vec![request.bin]);
@@ -88,6 +110,7 @@ impl Service for Fake {
             }
             "drop" => drop(reply),
             "ignore" => reply.discard(),
+            "stuck" => std::future::pending().await,
             "panic" => panic!("as the test asked for"),
             _ => reply.reply::<Hello>(Ok(&hello_reply()), vec![request.bin]),
         }
