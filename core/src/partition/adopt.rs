@@ -67,7 +67,8 @@ impl Replica {
         if !self.local.config.rules.r14_promise() {
             return None;
         }
-        let (promised, to) = self.local.log.promise()?;
+        let leads = matches!(&self.role, Role::Leader(leader) if leader.epoch == epoch);
+        let (promised, to) = self.local.log.promise().unwrap_or((newest, leader));
         if epoch < promised {
             return Some(format!(
                 "the record names leader epoch {epoch}, but {promised} was promised already"
@@ -78,7 +79,6 @@ impl Replica {
                 format!("the record names broker {leader} as leader of epoch {epoch}, promised to {to}");
             return Some(reason);
         }
-        let leads = matches!(&self.role, Role::Leader(leader) if leader.epoch == epoch);
         (epoch == promised && leader == self.local.me() && !leads)
             .then(|| format!("this replica has led in epoch {epoch} before; waiting for a newer one"))
     }

@@ -147,47 +147,38 @@ impl Leader {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        if let Some(progress) = self.table.get_mut(&follower) {
-            progress.close();
+        if self.table.get(&follower).is_some_and(|p| p.is_late(stream, open.session, open.broker_epoch)) {
+            return;
         }
         if !self.started() {
             local.parked.park(stream, follower, open, now + local.config.open_park_max);
             return;
         }
-        let answer = self.judge_open(follower, &open, local);
-        if answer == OpenAnswer::Start
-            && let Some(progress) = self.table.get_mut(&follower)
-        {
-            progress.open(stream, open.session, open.broker_epoch, open.end);
-        }
+        let answer = self.refuse_open(follower, &open, local).unwrap_or_else(|| {
+            let answer = compare_logs(&open, local);
+            if let Some(progress) = self.table.get_mut(&follower) {
+                progress.close();
+                if answer == OpenAnswer::Start {
+                    progress.open(stream, open.session, open.broker_epoch, open.end);
+                }
+            }
+            answer
+        });
         effects.push(Effect::Opened(stream, Opened { id: open.id, session: open.session, answer }));
     }
 
-    fn judge_open(&self, follower: BrokerId, open: &Open, local: &Local) -> OpenAnswer {
+    /// Why an open changes nothing here, if so.
+    fn refuse_open(&self, follower: BrokerId, open: &Open, local: &Local) -> Option<OpenAnswer> {
         let rules = local.config.rules;
         // R3
         if open.leader_epoch != self.epoch && rules.r3_leader_epoch_fence() {
-            return OpenAnswer::Fenced { leader_epoch: self.epoch };
+            return Some(OpenAnswer::Fenced { leader_epoch: self.epoch });
         }
-        let Some(progress) = self.table.get(&follower) else { return OpenAnswer::NotLeader };
+        let Some(progress) = self.table.get(&follower) else { return Some(OpenAnswer::NotLeader) };
         let known = local.record.as_ref().and_then(|record| record.unfenced.get(&follower).copied());
         let newest = progress.broker_epoch.max(known.unwrap_or(BrokerEpoch::ZERO));
-        if open.broker_epoch < newest && rules.r9_broker_epoch() {
-            return OpenAnswer::StaleBrokerEpoch;
-        }
-        let (log_start, log_end) = (local.log.start(), local.log.written_end());
-        if open.end < log_start {
-            return OpenAnswer::RestartAt { log_start, epochs: local.log.epochs().below(log_start) };
-        }
-        if !rules.r4_truncate_by_epoch() {
-            return if open.end <= log_end { OpenAnswer::Start } else { OpenAnswer::UnknownEpoch };
-        }
-        // R4
-        let (epoch, end) = local.log.epochs().end_for(open.last_epoch, log_end);
-        if epoch < open.last_epoch || end < open.end {
-            return OpenAnswer::Diverging { epoch, end };
-        }
-        OpenAnswer::Start
+        let stale = open.broker_epoch < newest && rules.r9_broker_epoch();
+        stale.then_some(OpenAnswer::StaleBrokerEpoch)
     }
 
     /// A follower acknowledges; anything but the current session and epochs is ignored.
@@ -248,13 +239,13 @@ impl Leader {
         let mut members: BTreeSet<BrokerId> = record.info.isr.iter().copied().collect();
         if rules.r6_maximal_isr() {
             members.extend(self.proposals.members());
+            // Whoever is about to join is waited for, too: under steady load a follower that is a little
+            // slower than the others would never be seen at the high watermark otherwise.
+            members.extend(self.eligible(local, record).filter_map(|(id, progress, acked)| {
+                let near = progress.is_near(now, local.config.replica_lag_max) && acked >= self.epoch_start;
+                near.then_some(id)
+            }));
         }
-        // Whoever is about to join is waited for, too: under steady load a follower that is a little slower
-        // than the others would never be seen at the high watermark otherwise.
-        members.extend(self.eligible(local, record).filter_map(|(id, progress, acked)| {
-            let near = progress.is_near(now, local.config.replica_lag_max) && acked >= self.epoch_start;
-            near.then_some(id)
-        }));
         members.remove(&me);
         let standing = Standing {
             high_watermark: local.high_watermark,
@@ -407,4 +398,20 @@ impl Leader {
             "the log is in its epoch"
         );
     }
+}
+
+/// R4: how much of the follower's log agrees with this one. The follower table is not touched by it.
+fn compare_logs(open: &Open, local: &Local) -> OpenAnswer {
+    let (log_start, log_end) = (local.log.start(), local.log.written_end());
+    if open.end < log_start {
+        return OpenAnswer::RestartAt { log_start, epochs: local.log.epochs().below(log_start) };
+    }
+    if !local.config.rules.r4_truncate_by_epoch() {
+        return if open.end <= log_end { OpenAnswer::Start } else { OpenAnswer::UnknownEpoch };
+    }
+    let (epoch, end) = local.log.epochs().end_for(open.last_epoch, log_end);
+    if epoch < open.last_epoch || end < open.end {
+        return OpenAnswer::Diverging { epoch, end };
+    }
+    OpenAnswer::Start
 }

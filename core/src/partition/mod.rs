@@ -223,7 +223,7 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) {
         let local = &mut self.local;
-        local.parked.forget(follower);
+        local.parked.forget_before(follower, &open);
         if let Role::Leader(leader) = &mut self.role
             && (open.leader_epoch <= leader.epoch || !local.config.rules.r3_leader_epoch_fence())
         {
@@ -392,3 +392,6 @@ fn refusal_at_rest(local: &Local, reason: &str) -> (ErrorCode, String) {
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz_tests;

@@ -25,9 +25,10 @@ impl Parked {
         self.0.insert(follower, ParkedOpen { stream, follower, open, until });
     }
 
-    /// Forgets what that follower had parked: it opens anew.
-    pub(super) fn forget(&mut self, follower: BrokerId) {
-        self.0.remove(&follower);
+    /// Forgets what that follower had parked if it opens anew.
+    pub(super) fn forget_before(&mut self, follower: BrokerId, open: &Open) {
+        let age = |open: &Open| (open.broker_epoch, open.leader_epoch, open.session);
+        self.0.retain(|id, parked| *id != follower || age(&parked.open) > age(open));
     }
 
     pub(super) fn closed(&mut self, stream: StreamId, session: Option<SessionId>) {

@@ -26,12 +26,19 @@ pub(super) struct Progress {
 /// When it was last caught up (rule R8).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Lag {
-    /// The latest time at which the leader's end was no more than what it has by now.
+    /// A time at which the leader's end was no more than what it has by now; the latest that is known.
     caught_up: Now,
-    /// The leader's end at a later time: reaching it moves `caught_up` to that time.
-    sample: Option<(Offset, Now)>,
+    /// An end of the leader that it has yet to reach.
+    sample: Option<Sample>,
     /// Whether it has been caught up at all; until then `caught_up` is a start for counting.
     ever: bool,
+}
+
+/// An end of the leader, and until when the leader had no more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Sample {
+    end: Offset,
+    passed: Option<Now>,
 }
 
 /// An open session: what was pushed in it.
@@ -89,6 +96,12 @@ impl Progress {
         self.session = None;
     }
 
+    /// Whether an open is a late one: it came on another stream than a session that was opened after it.
+    pub(super) fn is_late(&self, stream: StreamId, id: SessionId, broker_epoch: BrokerEpoch) -> bool {
+        let newer = |session: &Session| session.stream != stream && session.id > id;
+        self.broker_epoch == broker_epoch && self.session.as_ref().is_some_and(newer)
+    }
+
     /// Whether its session lives on that stream, and is that one if one is named.
     pub(super) fn lives_on(&self, stream: StreamId, id: Option<SessionId>) -> bool {
         self.session.as_ref().is_some_and(|s| s.stream == stream && id.is_none_or(|id| id == s.id))
@@ -115,15 +128,17 @@ impl Progress {
             return;
         }
         let lag = self.lag.get_or_insert(Lag { caught_up: now, sample: None, ever: true });
-        match lag.sample {
-            Some((end, _)) if acked < end => return,
-            Some((_, at)) => {
-                lag.caught_up = lag.caught_up.max(at);
-                lag.ever = true;
+        if let Some(sample) = &mut lag.sample {
+            if leader_end > sample.end {
+                sample.passed.get_or_insert(now);
             }
-            None => {}
+            if acked < sample.end {
+                return;
+            }
+            lag.caught_up = lag.caught_up.max(sample.passed.unwrap_or(now));
+            lag.ever = true;
         }
-        lag.sample = Some((leader_end, now));
+        lag.sample = Some(Sample { end: leader_end, passed: None });
     }
 
     /// It has just joined the ISR: what it lagged before does not count against it.
@@ -232,10 +247,11 @@ mod tests {
         assert_eq!(lag_deadline(&follower), Some(110), "moving is not catching up");
         follower.ack(Offset(20));
         follower.observe(Offset(40), Now(70));
-        assert_eq!(lag_deadline(&follower), Some(110), "it has the leader's end of t10");
+        assert_eq!(lag_deadline(&follower), Some(120), "the leader had no more until t20");
+        follower.observe(Offset(50), Now(80));
         follower.ack(Offset(40));
         follower.observe(Offset(50), Now(90));
-        assert_eq!(lag_deadline(&follower), Some(170), "it has the leader's end of t70");
+        assert_eq!(lag_deadline(&follower), Some(180), "the leader had no more until t80");
         follower.ack(Offset(50));
         follower.observe(Offset(50), Now(95));
         assert_eq!(lag_deadline(&follower), None);
