@@ -212,13 +212,12 @@ impl Cluster {
     pub(super) fn disconnected(&mut self, now: Now, connection: ConnectionId, loss: Loss, step: &mut Step) {
         let Some(id) = self.liveness.connections.remove(&connection) else { return };
         let settling = now < self.liveness.settling_until;
-        let grace = now + self.config.heartbeat;
         let Some(session) = self.liveness.sessions.get_mut(&id) else { return };
         session.link = Link::Lost;
         match loss {
             // What is heard right after a pause of our own may be old: the broker may have given up on a
-            // connection that nobody served, and be about to resume on another.
-            Loss::PeerClosed if settling => session.lease = session.lease.map(|lease| lease.min(grace)),
+            // connection that nobody served, and be about to resume on another. The lease decides.
+            Loss::PeerClosed if settling => {}
             Loss::PeerClosed => self.session_over(id, "its process closed the connection", step),
             Loss::Unknown => {}
         }
