@@ -282,6 +282,7 @@ impl Follower {
         }
         if self.link == Link::Waiting(None) {
             local.promise(self.epoch, self.leader, effects);
+            forget_empty_epoch(local, effects);
         }
         self.change_stream(local, effects);
     }
@@ -373,6 +374,15 @@ impl Follower {
         };
         let repair = self.repair_again.filter(|_| self.is_open());
         link.into_iter().chain(repair).min()
+    }
+}
+
+/// An epoch in which this replica led and wrote nothing leaves no trace: the leader's records at that
+/// place may be older than it.
+fn forget_empty_epoch(local: &mut Local, effects: &mut Vec<Effect>) {
+    let end = local.log.end();
+    if local.log.epochs().newest() != local.log.epochs().of_last_record(end) {
+        local.log.change(DiskOp::Truncate { to: end }, effects);
     }
 }
 
