@@ -68,6 +68,8 @@ pub enum Command {
     Coordinator(commands::coordinator::CoordinatorArgs),
     /// Run a broker, or list the brokers
     Broker(commands::broker::BrokerArgs),
+    /// Publish a file through leaders that die, read it back, and say what was lost
+    Demo(commands::demo::DemoArgs),
 }
 
 impl Command {
@@ -77,6 +79,7 @@ impl Command {
         match self {
             Self::Dev(_) | Self::Coordinator(_) => true,
             Self::Broker(args) => args.command.is_none(),
+            Self::Demo(_) => false,
         }
     }
 }

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 pub const FAILURE: u8 = 1;
 /// The arguments make no sense.
 pub const USAGE: u8 = 2;
+/// A check found something wrong.
+pub const CHECK_FAILED: u8 = 3;
 /// The topic, partition or offset does not exist.
 pub const NOT_FOUND: u8 = 4;
 /// Whether records were written is not known.

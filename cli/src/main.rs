@@ -35,5 +35,6 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Dev(args) => commands::dev::run(args, context).await,
         Command::Coordinator(args) => commands::coordinator::run(args, context).await,
         Command::Broker(args) => commands::broker::run(args, context).await,
+        Command::Demo(args) => commands::demo::run(args, context).await,
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod broker;
 pub mod coordinator;
+pub mod demo;
 pub mod dev;

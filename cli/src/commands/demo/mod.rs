@@ -1,0 +1,206 @@
+//! `yak demo`: publishes a file through leaders that die, reads it back, and says what was lost.
+
+mod processes;
+mod publish;
+mod read;
+mod verdict;
+
+use crate::context::Context;
+use crate::exit::{CHECK_FAILED, Failure};
+use anyhow::{Context as _, bail};
+use clap::Args;
+use processes::Processes;
+use publish::Publishing;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use verdict::judge;
+use yak_protocol::ids::PartitionIndex;
+use yak_protocol::message::CreateTopic;
+use yak_protocol::net::{ClientOptions, Cluster};
+
+/// The topic that is published to.
+const TOPIC: &str = "demo";
+/// How many brokers there are.
+const BROKERS: usize = 3;
+/// How many partitions the topic has.
+const PARTITIONS: u32 = 3;
+/// How long a fault may take until publishing goes on and every replica is back in sync.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often conditions are looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Publish a file through leaders that die, read it back, and say what was lost.
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Starts a coordinator and three brokers as processes of their own on free ports, publishes every line of
+the file as a record, kills the leader of a loaded partition with kill -9 twice and stops it with Ctrl-C
+once, restarting it in between, then reads everything back.
+
+Examples:
+  yak demo --file /usr/share/dict/words
+  yak demo --file access.log --rate 50000
+  scripts/demo.sh                          # finds a file by itself
+
+Exit code 0 only when nothing was lost, duplicated or reordered.")]
+pub struct DemoArgs {
+    /// The file whose lines are published
+    #[arg(long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where the cluster keeps its data; deleted by whoever gave it
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Records a second at most, so that faults happen while publishing
+    #[arg(long, default_value_t = 12_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: u32,
+}
+
+/// How a leader is ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Kill,
+    Interrupt,
+}
+
+/// When which fault happens: as a share of the records acknowledged, in percent.
+const PLAN: [(usize, Fault); 3] = [(15, Fault::Kill), (40, Fault::Kill), (65, Fault::Interrupt)];
+
+/// Runs the whole demo.
+///
+/// # Errors
+/// When the cluster cannot be run, or something was lost, duplicated or reordered.
+pub async fn run(args: DemoArgs, context: Context) -> anyhow::Result<()> {
+    let lines = read_lines(&args.file)?;
+    let mut cluster = Processes::start(&args.data, BROKERS).await?;
+    println!("cluster   one coordinator and {BROKERS} brokers: {}", cluster.addresses().join(" "));
+    let outcome = tokio::select! {
+        outcome = play(&args, &lines, &mut cluster) => outcome,
+        () = context.shutdown.cancelled() => Err(Failure::interrupted().into()),
+    };
+    let stopped = cluster.stop().await;
+    outcome.and(stopped)
+}
+
+fn read_lines(file: &std::path::Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let mut lines: Vec<Vec<u8>> = bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    if lines.last().is_some_and(Vec::is_empty) {
+        lines.pop();
+    }
+    if lines.is_empty() {
+        bail!("{} has no lines to publish", file.display());
+    }
+    Ok(lines)
+}
+
+async fn play(args: &DemoArgs, lines: &[Vec<u8>], cluster: &mut Processes) -> anyhow::Result<()> {
+    let client = Cluster::new(cluster.addresses(), ClientOptions::default());
+    let create = CreateTopic { topic: TOPIC.into(), partitions: Some(PARTITIONS), ..CreateTopic::default() };
+    client.request_any(&create, Vec::new(), (Instant::now() + RECOVERY_TIMEOUT).into()).await?;
+    in_sync(&client).await?;
+
+    println!("publish   {} lines of {}", lines.len(), args.file.display());
+    let publishing = Publishing::start(&client, TOPIC, PARTITIONS, lines.to_vec(), args.rate);
+    for (percent, fault) in PLAN {
+        publishing.reached(lines.len() * percent / 100).await?;
+        strike(&client, cluster, &publishing, fault).await?;
+    }
+    publishing.release();
+    let told = publishing.finish().await?;
+
+    let read = read::everything(&client, TOPIC).await?;
+    let verdict = judge(lines, &told, read);
+    println!("{verdict}");
+    if !verdict.kept() {
+        return Err(Failure::new(CHECK_FAILED, "records were lost, duplicated or reordered").into());
+    }
+    println!("verdict       nothing lost, nothing duplicated, nothing reordered");
+    Ok(())
+}
+
+/// Ends the leader of the busiest partition, waits until publishing goes on, starts it again, and waits
+/// until every replica is back in sync.
+async fn strike(
+    client: &Cluster,
+    cluster: &mut Processes,
+    publishing: &Publishing,
+    fault: Fault,
+) -> anyhow::Result<()> {
+    let metadata = client.metadata(true).await?;
+    let topic = metadata.topics.iter().find(|topic| topic.name == TOPIC).context("the topic has vanished")?;
+    let mut partitions: Vec<_> =
+        metadata.partitions.iter().filter(|info| info.id.topic == topic.id).collect();
+    let busiest = publishing.busiest();
+    partitions.sort_by_key(|info| busiest.iter().position(|partition| *partition == info.id.partition.0));
+    let leader =
+        partitions.first().and_then(|info| info.leader).context("the busiest partition has no leader")?;
+    let led: Vec<u32> = partitions
+        .iter()
+        .filter(|info| info.leader == Some(leader))
+        .map(|info| info.id.partition.0)
+        .collect();
+    let broker =
+        metadata.brokers.iter().find(|broker| broker.id == leader).context("the leader is unknown")?;
+    let number = cluster.number_at(&broker.address).context("the leader is none of our processes")?;
+
+    let struck = Instant::now();
+    match fault {
+        Fault::Kill => cluster.kill(number).await?,
+        Fault::Interrupt => cluster.interrupt(number).await?,
+    }
+    publishing.resumed(&led, struck, RECOVERY_TIMEOUT).await?;
+    let pause = publishing.longest_pause(&led, struck);
+    let how = if fault == Fault::Kill { "kill -9" } else { "Ctrl-C " };
+    println!(
+        "{how}   broker {number}, leader of {}: longest pause in publishing {:.0} ms",
+        led.iter().map(|partition| format!("{TOPIC}/{partition}")).collect::<Vec<_>>().join(" "),
+        pause.as_secs_f64() * 1000.0
+    );
+    cluster.launch(number).await?;
+    in_sync(client).await
+}
+
+/// Waits until every partition of the topic has all its replicas in sync.
+async fn in_sync(client: &Cluster) -> anyhow::Result<()> {
+    let deadline = Instant::now() + RECOVERY_TIMEOUT;
+    loop {
+        let metadata = client.metadata(true).await?;
+        let topic = metadata.topics.iter().find(|topic| topic.name == TOPIC).map(|topic| topic.id);
+        let of_topic = metadata.partitions.iter().filter(|info| Some(info.id.topic) == topic);
+        let whole = of_topic.filter(|info| info.leader.is_some() && info.isr.len() == BROKERS).count();
+        if whole == PARTITIONS as usize {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!(
+                "only {whole} of {PARTITIONS} partitions are in sync after {} s",
+                RECOVERY_TIMEOUT.as_secs()
+            );
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The key of a line: what stands before its last `/` or first blank, so that many lines share one.
+fn key_of(line: &[u8]) -> &[u8] {
+    let end =
+        line.iter().rposition(|byte| *byte == b'/').or_else(|| line.iter().position(|byte| *byte == b' '));
+    end.map_or(line.get(..1).unwrap_or_default(), |end| &line[..end])
+}
+
+/// Whether a record's partition is one that its key belongs to; used to follow acknowledgements by partition.
+fn partition_of(line: &[u8], partitions: u32) -> PartitionIndex {
+    yak_protocol::partitioner::partition_for_key(key_of(line), partitions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_one_folder_or_first_word_share_a_key() {
+        assert_eq!(key_of(b"/usr/bin/env"), b"/usr/bin");
+        assert_eq!(key_of(b"GET it"), b"GET");
+        assert_eq!(key_of(b"word"), b"w");
+        assert_eq!(key_of(b""), b"");
+    }
+}
