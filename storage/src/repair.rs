@@ -1,0 +1,99 @@
+//! Putting refetched bytes in the place of damaged ones (rule R17).
+
+use crate::error::RepairError;
+use crate::io::write_all;
+use crate::read::snapshot;
+use crate::shared::{LogCell, Shared};
+use crate::survey::survey;
+use std::sync::Arc;
+use yak_protocol::batch;
+use yak_protocol::ids::Offset;
+
+/// Replaces exactly the damaged range `[from, to)`.
+pub(crate) fn repair(
+    shared: &Shared,
+    log: &Arc<LogCell>,
+    from: Offset,
+    to: Offset,
+    bytes: &[u8],
+) -> Result<(), RepairError> {
+    check(from, to, bytes)?;
+    let files = log.files.get();
+    let snapshot = {
+        let state = log.state.get();
+        if state.gone || shared.is_stopped() {
+            return Err(RepairError::Gone("it was deleted, or the store has stopped"));
+        }
+        if !state.damaged.ranges().contains(&(from, to)) {
+            return Err(RepairError::NotDamaged { from, to });
+        }
+        if state.unflushed().any(|batch| batch.damaged && batch.from <= from.0 && batch.next > from.0) {
+            return Err(RepairError::Unfit("its segment has not been written yet: the disk is full".into()));
+        }
+        let Some(snapshot) = snapshot(&state, from) else {
+            return Err(RepairError::NotDamaged { from, to });
+        };
+        if to.0 > snapshot.end {
+            return Err(RepairError::Unfit("the range reaches over the end of its segment".into()));
+        }
+        snapshot
+    };
+    let path = shared.files.path(log.id, snapshot.segment);
+    let fault = |source| RepairError::Io { path: path.clone(), source };
+    let found = survey(shared, log, &snapshot).map_err(fault)?;
+    let begin = found.position_of(from);
+    let end = if to.0 == snapshot.end { Some(snapshot.bytes) } else { found.position_of(to) };
+    let (Some(begin), Some(end)) = (begin, end) else {
+        return Err(RepairError::Unfit("it is not known where in the segment the range lies".into()));
+    };
+    if end.checked_sub(begin) != Some(bytes.len() as u64) {
+        let text = format!("{} bytes instead of {}", bytes.len(), end.saturating_sub(begin));
+        return Err(RepairError::Unfit(text));
+    }
+    let file = match shared.files.open(log.id, snapshot.segment) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let dir = crate::layout::partition_dir(&shared.root, log.id);
+            shared.io.create_dir_all(&dir).map_err(fault)?;
+            let file = shared.files.create(log.id, snapshot.segment).map_err(fault)?;
+            shared.io.sync_dir(&dir).map_err(fault)?;
+            file
+        }
+        other => other.map_err(fault)?,
+    };
+    write_all(file.as_ref(), bytes, begin).map_err(fault)?;
+    if let Err(error) = file.sync() {
+        shared.die(&format!("syncing {} failed: {error}", path.display()));
+        return Err(fault(error));
+    }
+    let mut state = log.state.get();
+    if state.generation != snapshot.generation {
+        return Err(RepairError::Gone("it was cut while it was being repaired"));
+    }
+    state.damaged.unmark(from, to);
+    state.generation += 1;
+    drop(state);
+    drop(files);
+    log.cursors.get().clear();
+    shared.list(log);
+    shared.note_change(false);
+    tracing::info!(log = %log.id, %from, %to, "repaired damaged records");
+    Ok(())
+}
+
+/// The bytes are sound batches that reach from `from` to `to`.
+fn check(from: Offset, to: Offset, bytes: &[u8]) -> Result<(), RepairError> {
+    let unfit = |text: String| Err(RepairError::Unfit(text));
+    let mut next = from;
+    for found in batch::batches(bytes) {
+        let one = found.and_then(|(_, one)| batch::verify(one));
+        let header = match one {
+            Ok(header) => header,
+            Err(error) => return unfit(error.to_string()),
+        };
+        if header.base_offset < next {
+            return unfit(format!("a batch at {} follows one that ends at {next}", header.base_offset));
+        }
+        next = header.next_offset();
+    }
+    if next == to { Ok(()) } else { unfit(format!("it ends at {next} instead of {to}")) }
+}
