@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
-use yak_protocol::error::{ErrorCode, WireError};
-use yak_protocol::ids::{LeaderEpoch, Offset, PartitionIndex};
+use yak_protocol::error::{ErrorCode, LeaderHint, WireError};
+use yak_protocol::ids::{BrokerId, LeaderEpoch, Offset, PartitionIndex};
 use yak_protocol::message::{Offsets, OffsetsReply, Publish};
 use yak_protocol::net::{Answer, ClientOptions, Cluster, ClusterError};
 
@@ -85,13 +85,37 @@ async fn an_old_hint_does_not_lead_back() {
     table.lead(Some(2));
     let leader = cluster.leader_of("orders", P0, soon()).await.unwrap();
     assert_eq!(leader.epoch, LeaderEpoch(2));
-    let old = yak_protocol::error::LeaderHint {
-        leader: yak_protocol::ids::BrokerId(1),
-        address: "127.0.0.1:1".into(),
-        leader_epoch: LeaderEpoch(1),
-    };
+    let old = LeaderHint { leader: BrokerId(1), address: "127.0.0.1:1".into(), leader_epoch: LeaderEpoch(1) };
     cluster.note_not_leader("orders", P0, Some(&old));
     assert_eq!(cluster.leader_of("orders", P0, soon()).await.unwrap(), leader);
+}
+
+#[tokio::test]
+async fn many_refusals_with_one_hint_are_no_trouble() {
+    let (_table, _first, second, cluster) = pair().await;
+    cluster.leader_of("orders", P0, soon()).await.unwrap();
+    let hint =
+        LeaderHint { leader: BrokerId(2), address: second.address.clone(), leader_epoch: LeaderEpoch(2) };
+    for _ in 0..3 {
+        cluster.note_not_leader("orders", P0, Some(&hint));
+        assert!(cluster.trouble("orders", P0).is_none());
+    }
+    let leader = cluster.leader_of("orders", P0, soon()).await.unwrap();
+    assert_eq!((leader.broker, leader.epoch), (BrokerId(2), LeaderEpoch(2)));
+    let other = LeaderHint { leader: BrokerId(1), ..hint };
+    cluster.note_not_leader("orders", P0, Some(&other));
+    assert!(cluster.trouble("orders", P0).is_some(), "two leaders of one epoch: somebody has to be asked");
+}
+
+#[tokio::test]
+async fn a_leader_that_names_itself_while_it_refuses_is_asked_again_after_a_pause() {
+    let (table, first, _second, cluster) = pair().await;
+    let hint =
+        LeaderHint { leader: BrokerId(1), address: first.address.clone(), leader_epoch: LeaderEpoch(1) };
+    let refusal = WireError::new(ErrorCode::NotLeader, "not yet").leader(hint);
+    first.service.refusals.lock().unwrap().extend(vec![refusal; 3]);
+    assert_eq!(answered_by(&ask(&cluster, soon()).await.unwrap()), Offset(1));
+    assert!(table.asked() >= 3, "fresh metadata was asked for in between");
 }
 
 #[tokio::test]

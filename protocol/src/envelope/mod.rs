@@ -163,6 +163,21 @@ impl Head<'_> {
             left => Err(FrameError::Malformed { at: walk.at(), what: format!("{left} bytes too many") }),
         }
     }
+
+    /// Takes the frame of this head apart. Nothing of it is copied.
+    ///
+    /// # Errors
+    /// [`FrameError::Malformed`] that names the byte and what should have been there.
+    pub fn open(&self, frame: &Bytes) -> Result<Envelope, FrameError> {
+        let (body, bin) = self.rest(frame)?;
+        Ok(Envelope {
+            version: self.version,
+            id: self.id,
+            kind: Kind::named(self.kind),
+            body: frame.slice(body),
+            bin: if bin.is_empty() { Bytes::new() } else { frame.slice(bin) },
+        })
+    }
 }
 
 /// Takes a frame apart. Nothing of it is copied.
@@ -171,13 +186,5 @@ impl Head<'_> {
 /// [`FrameError::Malformed`] that names the byte and what should have been there.
 #[expect(clippy::needless_pass_by_value, reason = "a frame is taken apart once")]
 pub fn decode(frame: Bytes) -> Result<Envelope, FrameError> {
-    let head = decode_head(&frame)?;
-    let (body, bin) = head.rest(&frame)?;
-    Ok(Envelope {
-        version: head.version,
-        id: head.id,
-        kind: Kind::named(head.kind),
-        body: frame.slice(body),
-        bin: if bin.is_empty() { Bytes::new() } else { frame.slice(bin) },
-    })
+    decode_head(&frame)?.open(&frame)
 }

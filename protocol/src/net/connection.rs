@@ -166,7 +166,8 @@ impl Connection {
             requests.waiting.insert(id, ended);
             id
         };
-        let pending = PendingAnswer { answer, id, connection: self.clone(), reply: PhantomData };
+        let pending =
+            PendingAnswer { answer, id, ended: false, connection: self.clone(), reply: PhantomData };
         let frame = envelope::encode(PROTOCOL_VERSION, id, M::KIND, message, bin)?;
         match shared.outbox.push(frame, id) {
             Ok(()) => Ok(pending),

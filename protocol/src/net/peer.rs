@@ -150,13 +150,21 @@ impl Peer {
         InFlight { peer: self.clone(), bytes }
     }
 
+    fn may_ask(&self) -> bool {
+        self.0.requests.load(Ordering::Acquire) < IN_FLIGHT_MAX
+            && self.0.request_bytes.load(Ordering::Acquire) < IN_FLIGHT_BYTES_MAX
+    }
+
+    /// Whether [`Self::room`] would not wait.
+    pub(crate) fn has_room(&self) -> bool {
+        self.may_ask() && self.0.outbox.bytes() < OUTBOX_BYTES_PAUSE
+    }
+
     /// Waits until the peer's unanswered requests and unread answers leave room for one more request.
     pub(crate) async fn room(&self) {
         loop {
             let answered = self.0.answered.notified();
-            let requests = self.0.requests.load(Ordering::Acquire);
-            let bytes = self.0.request_bytes.load(Ordering::Acquire);
-            if requests < IN_FLIGHT_MAX && bytes < IN_FLIGHT_BYTES_MAX {
+            if self.may_ask() {
                 break;
             }
             answered.await;
@@ -197,6 +205,12 @@ impl fmt::Debug for Peer {
 pub(crate) struct InFlight {
     peer: Peer,
     bytes: usize,
+}
+
+impl InFlight {
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
+    }
 }
 
 impl Drop for InFlight {

@@ -57,6 +57,8 @@ pub(crate) type Ended = Result<(Bytes, Bytes), RequestError>;
 pub struct PendingAnswer<R> {
     pub(crate) answer: oneshot::Receiver<Ended>,
     pub(crate) id: u64,
+    /// Whether it has ended, so that there is nothing to forget.
+    pub(crate) ended: bool,
     /// Keeps the connection open while somebody waits.
     pub(crate) connection: Connection,
     pub(crate) reply: PhantomData<fn() -> R>,
@@ -82,12 +84,15 @@ impl<R: DeserializeOwned> Future for PendingAnswer<R> {
             // Every request is ended before its sender goes away, so this is a connection torn down whole.
             Poll::Ready(Err(_)) => Err(self.connection.lost_error(true)),
         };
+        self.ended = true;
         Poll::Ready(ended.and_then(|(body, bin)| Ok(Answer { body: envelope::outcome(&body)?, bin })))
     }
 }
 
 impl<R> Drop for PendingAnswer<R> {
     fn drop(&mut self) {
-        self.connection.forget(self.id);
+        if !self.ended {
+            self.connection.forget(self.id);
+        }
     }
 }

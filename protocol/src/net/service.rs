@@ -84,21 +84,20 @@ impl Incoming {
 /// Dropped without an answer it answers `INTERNAL`, so that nobody waits for ever.
 #[must_use = "a request that is dropped is answered with INTERNAL"]
 pub struct Replier {
-    peer: Peer,
     id: u64,
     kind: Kind,
     answered: bool,
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 impl Replier {
-    pub(crate) fn new(peer: &Peer, id: u64, kind: Kind, in_flight: InFlight) -> Self {
-        Self { peer: peer.clone(), id, kind, answered: false, _in_flight: in_flight }
+    pub(crate) fn new(id: u64, kind: Kind, in_flight: InFlight) -> Self {
+        Self { id, kind, answered: false, in_flight }
     }
 
     /// Whom it answers.
     pub fn peer(&self) -> &Peer {
-        &self.peer
+        self.in_flight.peer()
     }
 
     /// The id of the request.
@@ -119,7 +118,7 @@ impl Replier {
     /// Answers with any body that is a map.
     pub fn reply_body<R: Serialize>(mut self, body: &R, bin: Vec<Bytes>) {
         self.answered = true;
-        if let Err(error) = self.peer.answer(self.id, &self.kind, Ok(body), bin) {
+        if let Err(error) = self.peer().answer(self.id, &self.kind, Ok(body), bin) {
             let error = WireError::new(ErrorCode::Internal, format!("{}: the answer: {error}", self.kind));
             self.answer_error(&error);
         }
@@ -138,7 +137,7 @@ impl Replier {
 
     fn answer_error(&self, error: &WireError) {
         // An error is a small map of strings and numbers; it can always be written.
-        let _ = self.peer.answer::<()>(self.id, &self.kind, Err(error), Vec::new());
+        let _ = self.peer().answer::<()>(self.id, &self.kind, Err(error), Vec::new());
     }
 }
 

@@ -8,7 +8,7 @@ use super::roles::role_name;
 use super::service::{Closed, Incoming, Replier, Service};
 use super::stream::{FrameReader, prepare, write_frames};
 use crate::defaults::{FRAME_BYTES_CEILING, PROTOCOL_VERSION};
-use crate::envelope::{self, ERROR_KIND, Kind};
+use crate::envelope::{self, ERROR_KIND, Head, Kind};
 use crate::error::{ErrorCode, WireError};
 use crate::frame::FrameError;
 use crate::message::{self, Hello, Message};
@@ -147,12 +147,17 @@ impl<S: Service> Session<S> {
 
     async fn read(&self, reader: &mut FrameReader<OwnedReadHalf>, shutdown: &CancellationToken) -> End {
         loop {
-            let next = tokio::select! {
-                biased;
-                why = self.peer.cut_off() => return End::Broken(why),
-                () = shutdown.cancelled() => return End::Finishing("the server shuts down"),
-                () = self.peer.closing() => return End::Finishing("closed by the server"),
-                next = async { self.peer.room().await; reader.next().await } => next,
+            // What one read brought in is worked off without looking up between frames.
+            let next = match reader.arrived() {
+                Ok(Some(frame)) if self.peer.has_room() => Ok(Some(frame)),
+                Ok(arrived) => tokio::select! {
+                    biased;
+                    why = self.peer.cut_off() => return End::Broken(why),
+                    () = shutdown.cancelled() => return End::Finishing("the server shuts down"),
+                    () = self.peer.closing() => return End::Finishing("closed by the server"),
+                    next = self.next(reader, arrived) => next,
+                },
+                Err(error) => Err(error),
             };
             match next {
                 Ok(Some(frame)) => {
@@ -174,6 +179,19 @@ impl<S: Service> Session<S> {
         }
     }
 
+    /// The next frame, once there is room for another request.
+    async fn next(
+        &self,
+        reader: &mut FrameReader<OwnedReadHalf>,
+        arrived: Option<Bytes>,
+    ) -> Result<Option<Bytes>, FrameError> {
+        self.peer.room().await;
+        match arrived {
+            Some(frame) => Ok(Some(frame)),
+            None => reader.next().await,
+        }
+    }
+
     fn refuse(&self, id: u64, kind: Kind, error: &WireError) {
         // An error is a small map; it can always be written.
         let _ = self.peer.answer::<()>(id, &kind, Err(error), Vec::new());
@@ -181,30 +199,21 @@ impl<S: Service> Session<S> {
 
     /// One frame: what its head says is judged before its body is looked at.
     async fn take(&self, frame: Bytes) -> Result<(), End> {
-        let bytes = frame.len();
-        let (id, kind) = match envelope::decode_head(&frame) {
-            Ok(head) => {
-                let (id, kind) = (head.id, Kind::named(head.kind));
-                if let Err(error) = self.judge(head.version, &kind) {
-                    self.refuse(id, kind, &error);
-                    return Ok(());
-                }
-                (id, kind)
-            }
-            Err(error) => {
-                self.refuse(0, ERROR_KIND.into(), &error.to_wire());
-                return Err(End::Refused(Loss::other(error.to_string())));
-            }
-        };
-        let envelope = match envelope::decode(frame) {
-            Ok(envelope) => envelope,
-            Err(error) => {
-                let error = WireError { message: format!("{kind}: {error}"), ..error.to_wire() };
-                self.refuse(id, kind, &error);
-                return Err(End::Refused(Loss::other(error.message)));
-            }
-        };
-        let reply = Replier::new(&self.peer, id, kind.clone(), self.peer.take_in(bytes));
+        let head = envelope::decode_head(&frame).map_err(|error| {
+            self.refuse(0, ERROR_KIND.into(), &error.to_wire());
+            End::Refused(Loss::other(error.to_string()))
+        })?;
+        if let Err(error) = self.judge(&head) {
+            self.refuse(head.id, Kind::named(head.kind), &error);
+            return Ok(());
+        }
+        let envelope = head.open(&frame).map_err(|error| {
+            let error = WireError { message: format!("{}: {error}", head.kind), ..error.to_wire() };
+            self.refuse(head.id, Kind::named(head.kind), &error);
+            End::Refused(Loss::other(error.message))
+        })?;
+        let kind = envelope.kind.clone();
+        let reply = Replier::new(envelope.id, kind.clone(), self.peer.take_in(frame.len()));
         let call = self.service.call(&self.peer, Incoming::from(envelope), reply);
         if AssertUnwindSafe(call).catch_unwind().await.is_err() {
             tracing::error!(peer = self.peer.id(), %kind, "a request's handler panicked");
@@ -214,7 +223,8 @@ impl<S: Service> Session<S> {
     }
 
     /// Whether a request of this version and kind is taken here at all.
-    fn judge(&self, version: u8, kind: &Kind) -> Result<(), WireError> {
+    fn judge(&self, head: &Head<'_>) -> Result<(), WireError> {
+        let Head { version, kind, .. } = *head;
         if version == 0 || version > PROTOCOL_VERSION {
             let what = format!("version {version} is not spoken here, the newest is {PROTOCOL_VERSION}");
             return Err(WireError::new(ErrorCode::UnsupportedVersion, what));
@@ -223,7 +233,7 @@ impl<S: Service> Session<S> {
             return Err(WireError::new(ErrorCode::UnknownKind, format!("no message is called `{kind}`")));
         };
         // Who asks for the version must not have to know the roles first.
-        if self.config.roles.contains(role) || *kind == Hello::KIND {
+        if self.config.roles.contains(role) || kind == Hello::KIND {
             return Ok(());
         }
         let what = format!(

@@ -48,10 +48,15 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(self.buffer.first().copied())
     }
 
+    /// The next frame if it has arrived already.
+    pub(crate) fn arrived(&mut self) -> Result<Option<Bytes>, FrameError> {
+        self.codec.next_frame(&mut self.buffer)
+    }
+
     /// The next frame; `None` at the end of the stream. Safe to cancel.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
         loop {
-            if let Some(frame) = self.codec.next_frame(&mut self.buffer)? {
+            if let Some(frame) = self.arrived()? {
                 return Ok(Some(frame));
             }
             let within = !self.buffer.is_empty();

@@ -47,9 +47,11 @@ impl Cluster {
                 Err(_) if !fresh => {}
                 Err(NoLeader::UnknownPartition { partitions }) => {
                     let what = format!("{topic} has {partitions} partitions, there is no {partition}");
+                    self.note_ok(topic, partition);
                     return Err(ClusterError::Refused(WireError::new(ErrorCode::UnknownPartition, what)));
                 }
                 Err(NoLeader::UnknownTopic) if !self.is_expected(topic) => {
+                    self.note_ok(topic, partition);
                     return Err(ClusterError::Refused(self.unknown_topic(topic)));
                 }
                 Err(NoLeader::UnknownTopic) => {

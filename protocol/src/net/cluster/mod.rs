@@ -178,6 +178,7 @@ impl Cluster {
                 .unwrap_or_else(PoisonError::into_inner)
                 .learn_leader(topic, partition, hint)
         {
+            // Its leader has not failed yet.
             return self.note_ok(topic, partition);
         }
         let known = self.view(|view| view.leader(topic, partition).ok());
@@ -218,7 +219,8 @@ impl Cluster {
     /// The shared connection to a broker.
     ///
     /// # Errors
-    /// `UNKNOWN_BROKER`-like refusals when nobody knows it, a timeout, or why there is no connection.
+    /// [`ClusterError::Refused`] when the cluster has no such broker, [`ClusterError::Unreachable`] with
+    /// why there is no connection, or a timeout.
     pub async fn connection_to_broker(&self, broker: BrokerId) -> Result<Connection, ClusterError> {
         let mut address = self.view(|view| view.address_of(broker));
         if address.is_none() {

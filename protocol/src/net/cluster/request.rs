@@ -22,6 +22,11 @@ fn repeatable<M: Message>() -> bool {
     ![Publish::KIND, CreateTopic::KIND, DeleteTopic::KIND].contains(&M::KIND)
 }
 
+/// Whether a leader that says that it is none names another one (or none at all).
+fn points_elsewhere(error: &WireError, asked: &Leader) -> bool {
+    error.code == ErrorCode::NotLeader && error.leader.as_ref().is_none_or(|hint| hint.leader != asked.broker)
+}
+
 /// What to do after one attempt failed.
 enum Failed {
     /// Nothing happened, or nothing that matters: try again, elsewhere if that helps.
@@ -91,7 +96,7 @@ impl Cluster {
                 Ok(connection) => {
                     let asked = self.ask_leader(&connection, topic, partition, &leader, message, bin.clone());
                     match timeout_at(deadline, asked).await {
-                        Ok(Err(RequestError::Refused(error))) if error.code == ErrorCode::NotLeader => {
+                        Ok(Err(RequestError::Refused(error))) if points_elsewhere(&error, &leader) => {
                             self.note_not_leader(topic, partition, error.leader.as_ref());
                             continue;
                         }

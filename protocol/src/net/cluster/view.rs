@@ -40,6 +40,7 @@ pub(super) struct View {
     learned: Option<Instant>,
     topics: HashMap<String, usize>,
     partitions: HashMap<TopicPartition, usize>,
+    addresses: HashMap<BrokerId, Arc<str>>,
     /// Leaders that brokers named, as long as the metadata is older.
     hints: HashMap<TopicPartition, Leader>,
 }
@@ -61,6 +62,8 @@ impl View {
         self.topics =
             metadata.topics.iter().enumerate().map(|(at, topic)| (topic.name.clone(), at)).collect();
         self.partitions = metadata.partitions.iter().enumerate().map(|(at, info)| (info.id, at)).collect();
+        let brokers = metadata.brokers.iter();
+        self.addresses = brokers.map(|broker| (broker.id, broker.address.as_str().into())).collect();
         self.metadata = metadata;
         self.learned = Some(now);
         let (metadata, partitions) = (&self.metadata, &self.partitions);
@@ -71,14 +74,17 @@ impl View {
         true
     }
 
-    /// Takes a broker's word for who leads. Says whether that is newer than what was known.
+    /// Takes a broker's word for who leads. Says whether its leader is the one to ask: newly learned, or
+    /// known already because others were told the same.
     pub(super) fn learn_leader(&mut self, topic: &str, partition: PartitionIndex, hint: &LeaderHint) -> bool {
-        let Some(topic) = self.topic(topic) else { return false };
-        let id = TopicPartition { topic: topic.id, partition };
-        let known = self.partition(id).map(|known| known.leader_epoch);
-        let hinted = self.hints.get(&id).map(|hint| hint.epoch);
-        if known.max(hinted).is_some_and(|newest| newest >= hint.leader_epoch) {
-            return false;
+        let Some(known_topic) = self.topic(topic) else { return false };
+        let id = TopicPartition { topic: known_topic.id, partition };
+        let hinted = self.hints.get(&id).map(|known| (known.epoch, Some(known.broker)));
+        let known = self.partition(id).map(|known| (known.leader_epoch, known.leader));
+        if let Some((epoch, broker)) = hinted.or(known)
+            && epoch >= hint.leader_epoch
+        {
+            return epoch == hint.leader_epoch && broker == Some(hint.leader);
         }
         let leader =
             Leader { broker: hint.leader, address: hint.address.as_str().into(), epoch: hint.leader_epoch };
@@ -113,15 +119,15 @@ impl View {
             return Err(NoLeader::Leaderless(format!("no leader for {topic}/{partition}")));
         };
         match self.address_of(broker) {
-            Some(address) => Ok(Leader { broker, address: address.into(), epoch: info.leader_epoch }),
+            Some(address) => Ok(Leader { broker, address, epoch: info.leader_epoch }),
             None => Err(NoLeader::Leaderless(format!(
                 "no address of broker {broker}, which leads {topic}/{partition}"
             ))),
         }
     }
 
-    pub(super) fn address_of(&self, broker: BrokerId) -> Option<String> {
-        self.metadata.brokers.iter().find(|known| known.id == broker).map(|known| known.address.clone())
+    pub(super) fn address_of(&self, broker: BrokerId) -> Option<Arc<str>> {
+        self.addresses.get(&broker).cloned()
     }
 
     /// Every process that is known, brokers that may serve first.
