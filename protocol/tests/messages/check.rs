@@ -55,6 +55,13 @@ pub fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(body: &T, requ
     }
 }
 
+/// What docs/PROTOCOL.md says about the kind.
+fn described(kind: &str) -> &'static str {
+    const PAGE: &str = include_str!("../../../docs/PROTOCOL.md");
+    let after = PAGE.split_once(&format!("\n### `{kind}`\n")).expect("every kind has a section").1;
+    after.split("\n## ").next().and_then(|rest| rest.split("\n### ").next()).expect("text")
+}
+
 pub fn check_kind<M>(
     kind: &str,
     role: Role,
@@ -69,9 +76,11 @@ pub fn check_kind<M>(
     assert_eq!(M::KIND, kind);
     assert_eq!(role_of(kind), Some(role), "{kind}");
     for mut body in [Tree::of(request), Tree::of(reply)] {
-        // In the JSON form these stand beside the body's own keys.
-        let taken = ["id", "kind", "ok"];
-        assert!(!body.entries().iter().any(|(key, _)| taken.contains(&key.as_str())), "{body:?}");
+        for (key, _) in body.entries() {
+            // In the JSON form these stand beside the body's own keys.
+            assert!(!["id", "kind", "ok"].contains(&key.as_str()), "{kind}: {key}");
+            assert!(described(kind).contains(&format!("`{key}`")), "docs/PROTOCOL.md: {kind} lacks `{key}`");
+        }
     }
     check(request, required);
     check(reply, in_reply);
