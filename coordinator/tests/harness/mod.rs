@@ -1,8 +1,11 @@
 //! A coordinator on port 0 and brokers that are no more than their control connection.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -28,18 +31,52 @@ pub struct Harness {
     config: CoordinatorConfig,
     address: String,
     running: Option<JoinHandle<Result<(), RunError>>>,
+    /// Where it runs, if not on the test's own runtime.
+    runtime: Option<Runtime>,
+}
+
+/// A coordinator that stands still until it is thawed.
+pub struct Frozen(std::sync::mpsc::Sender<()>);
+
+impl Frozen {
+    pub fn thaw(self) {
+        self.0.send(()).unwrap();
+    }
 }
 
 impl Harness {
+    /// On a thread of its own, which can be frozen.
+    pub async fn start_on_own_thread(change: impl FnOnce(&mut CoordinatorConfig)) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        Self::start_in(Some(runtime), change).await
+    }
+
+    /// Stops the coordinator's thread between two of its steps; its sockets fill up.
+    pub async fn freeze(&self) -> Frozen {
+        let (thaw, wait) = std::sync::mpsc::channel();
+        let (frozen, standing) = tokio::sync::oneshot::channel();
+        self.runtime.as_ref().unwrap().spawn(async move {
+            frozen.send(()).unwrap();
+            let _ = wait.recv();
+        });
+        standing.await.unwrap();
+        Frozen(thaw)
+    }
+
     pub async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
     pub async fn start_with(change: impl FnOnce(&mut CoordinatorConfig)) -> Self {
+        Self::start_in(None, change).await
+    }
+
+    async fn start_in(runtime: Option<Runtime>, change: impl FnOnce(&mut CoordinatorConfig)) -> Self {
         let dir = TempDir::new().unwrap();
         let mut config = CoordinatorConfig::new(dir.path());
         change(&mut config);
-        let mut harness = Self { dir, config, address: String::new(), running: None };
+        let mut harness = Self { dir, config, address: String::new(), running: None, runtime };
         harness.restart().await;
         harness
     }
@@ -58,7 +95,10 @@ impl Harness {
         let listener = Listener::bind("127.0.0.1:0", ListenerConfig::default()).unwrap();
         self.address = listener.local_addr().to_string();
         let run = yak_coordinator::run(listener, self.config.clone(), CancellationToken::new());
-        self.running = Some(tokio::spawn(run));
+        self.running = Some(match &self.runtime {
+            Some(runtime) => runtime.spawn(run),
+            None => tokio::spawn(run),
+        });
         self.metadata().await; // it answers once its journal has been replayed
     }
 
@@ -91,6 +131,15 @@ impl Harness {
 
     pub fn set_journal(&self, bytes: &[u8]) {
         std::fs::write(self.journal_path(), bytes).unwrap();
+    }
+}
+
+impl Drop for Harness {
+    fn drop(&mut self) {
+        // A runtime must not wait for its threads from within a test's.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -195,14 +244,24 @@ impl Broker {
         while let Ok(frame) = self.connection.as_mut().unwrap().1.try_recv() {
             self.note(&frame);
         }
-        let heartbeat = Heartbeat {
+        self.request(&self.heartbeat_message()).await
+    }
+
+    fn heartbeat_message(&self) -> Heartbeat {
+        Heartbeat {
             broker_id: self.broker_id.unwrap(),
             broker_epoch: self.broker_epoch,
             metadata_version: self.version,
             draining: false,
             replicas: Vec::new(),
-        };
-        self.request(&heartbeat).await
+        }
+    }
+
+    /// A heartbeat that nobody answers for so long.
+    pub async fn heartbeat_in_vain(&self, limit: Duration) {
+        let (connection, _) = self.connection.as_ref().unwrap();
+        let pending = connection.start(&self.heartbeat_message(), Vec::new()).unwrap();
+        assert_eq!(pending.within(limit).await.unwrap_err(), RequestError::Timeout(limit));
     }
 
     /// Waits for a push like that; every push on the way follows the one before without a gap.
