@@ -41,6 +41,15 @@ struct Shape {
     promise: Option<(LeaderEpoch, BrokerId)>,
 }
 
+/// What was undone by a failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Rollback {
+    /// From here on, nothing that was appended has happened.
+    pub(super) lowest: Offset,
+    /// Whether a cut or a new start was undone, so that older records are back.
+    pub(super) reshaped: bool,
+}
+
 /// See the module.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Log {
@@ -189,19 +198,24 @@ impl Log {
         }
     }
 
-    /// `seq` and everything after it has not happened. Returns whether that concerned any operation.
-    pub(super) fn on_failed(&mut self, seq: OpSeq) -> bool {
-        let mut any = false;
+    /// `seq` and everything after it has not happened.
+    pub(super) fn on_failed(&mut self, seq: OpSeq) -> Option<Rollback> {
+        let mut rollback: Option<Rollback> = None;
         while let Some(op) = pop_back_if(&mut self.in_flight, |op| op.seq >= seq) {
             assert!(!op.written, "a written operation cannot fail any more");
-            any = true;
+            let start = self.shape.start;
             self.cuts -= u32::from(cuts(&op.undo, op.end));
             match op.undo {
                 Undo::End(end) => self.shape.end = end,
                 Undo::Shape(shape) => self.shape = *shape,
             }
+            let before = rollback.unwrap_or(Rollback { lowest: op.end, reshaped: false });
+            rollback = Some(Rollback {
+                lowest: before.lowest.min(op.end).min(self.shape.end),
+                reshaped: before.reshaped || start != self.shape.start || op.end < self.shape.end,
+            });
         }
-        any
+        rollback
     }
 
     pub(super) fn assert_invariants(&self) {
@@ -259,10 +273,10 @@ mod tests {
         let failed = append(&mut log, 2, 3);
         append(&mut log, 2, 4);
         log.on_written(kept);
-        assert!(log.on_failed(failed));
+        assert_eq!(log.on_failed(failed), Some(Rollback { lowest: Offset(12), reshaped: false }));
         assert_eq!(ends(&log), (10, 12, 12));
         assert_eq!(log.epochs().newest(), LeaderEpoch(1));
-        assert!(!log.on_failed(failed), "told twice");
+        assert_eq!(log.on_failed(failed), None, "told twice");
         let next = append(&mut log, 2, 1);
         assert!(next > failed, "a number is never used again");
         assert_eq!(ends(&log), (10, 12, 13));
@@ -288,7 +302,7 @@ mod tests {
         let mut log = log(10);
         let cut = log.change(DiskOp::Truncate { to: Offset(7) }, &mut Vec::new());
         append(&mut log, 1, 1);
-        log.on_failed(cut);
+        assert_eq!(log.on_failed(cut), Some(Rollback { lowest: Offset(7), reshaped: true }));
         assert_eq!(ends(&log), (10, 10, 10));
     }
 }

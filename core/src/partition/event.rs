@@ -56,6 +56,10 @@ pub struct RecoveredLog {
 }
 
 /// Something that happened.
+///
+/// The shell keeps the order of what comes from one stream and from one disk. What travels on different
+/// streams may overtake each other. A stream that loses anything is broken: [`Event::StreamDown`] at the
+/// follower, [`Event::Closed`] at the leader.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Event {
     /// The coordinator's record of the partition, new or again. Older ones than known are ignored.
@@ -159,7 +163,9 @@ pub enum Event {
         /// Which session; `None` = all that lived on the stream.
         session: Option<SessionId>,
     },
-    /// The coordinator's word on an ISR proposal. No event is sent while the outcome is unknown.
+    /// The coordinator's word on an ISR proposal. No event is sent while the outcome is unknown. A copy of a
+    /// proposal must not be delivered twice by the shell: the machine itself sends again, and takes a refusal
+    /// for definite only if it has not (rule R8).
     Proposal {
         /// The partition epoch that the proposal named.
         partition_epoch: PartitionEpoch,
@@ -169,6 +175,7 @@ pub enum Event {
 
     // As follower.
     /// A stream to the current leader stands (again), for the class that [`super::Effect::Open`] asks for.
+    /// The replica opens on it at once; without this event it tries again by itself after a pause.
     StreamUp {
         /// The leader's number.
         leader: BrokerId,

@@ -1,6 +1,7 @@
 //! Keeps the producer state in step with the log: folded when a batch is written, judged together with
 //! the batches that are still on their way to the disk, rebuilt when the log was cut.
 
+use super::disk::Rollback;
 use super::event::BatchHead;
 use super::producers::{Producers, Sequence, Stamped, Verdict};
 use super::queue::{pop_back_if, pop_front_if};
@@ -90,18 +91,25 @@ impl Fold {
         }
     }
 
-    /// Appends from `end` on have failed.
-    pub(super) fn rolled_back(&mut self, end: Offset) {
+    /// Operations have failed. Behind a cut that did not happen are batches that are not folded.
+    pub(super) fn rolled_back(&mut self, rollback: Rollback) {
+        self.drop_unwritten(rollback.lowest);
+        if rollback.reshaped {
+            self.cut(rollback.lowest);
+        }
+    }
+
+    fn drop_unwritten(&mut self, end: Offset) {
         while pop_back_if(&mut self.unwritten, |batch| batch.base >= end).is_some() {}
     }
 
     /// The log was cut at `to`, or begins anew there.
     pub(super) fn cut(&mut self, to: Offset) {
-        self.rolled_back(to);
+        self.drop_unwritten(to);
         match &mut self.state {
             State::Rebuilding { end, stale, since } => {
-                *stale |= to < *end;
-                since.retain(|batch| batch.base < to);
+                *stale |= to <= *end;
+                since.retain(|batch| batch.end() <= to);
             }
             State::Ready(_) | State::Unknown => self.state = State::Unknown,
         }

@@ -122,19 +122,19 @@ impl Leader {
         }
     }
 
-    /// The disk refused `seq` and what followed; the log is already rolled back.
+    /// The disk refused `seq` and what followed: nothing that was appended from `lowest` on has happened.
     pub(super) fn on_write_failed(
         &mut self,
         seq: OpSeq,
         error: &WireError,
-        local: &Local,
+        lowest: Offset,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
         if matches!(self.start, Start::Syncing(start) if start >= seq) {
             self.start = Start::Failed(now + START_RETRY);
         }
-        self.fail_above(local.log.end(), error, effects);
+        self.fail_above(lowest, error, effects);
     }
 
     /// A follower opens (rules R3, R4). Its epoch is not above the leader's.

@@ -197,12 +197,10 @@ impl Replica {
 
     fn on_write_failed(&mut self, seq: OpSeq, error: &WireError, now: Now, effects: &mut Vec<Effect>) {
         let Self { local, role, .. } = self;
-        if !local.log.on_failed(seq) {
-            return;
-        }
-        local.fold.rolled_back(local.log.end());
+        let Some(rollback) = local.log.on_failed(seq) else { return };
+        local.fold.rolled_back(rollback);
         match role {
-            Role::Leader(leader) => leader.on_write_failed(seq, error, local, now, effects),
+            Role::Leader(leader) => leader.on_write_failed(seq, error, rollback.lowest, now, effects),
             Role::Follower(follower) => follower.on_write_failed(now, effects),
             Role::Resting(_) => {}
         }

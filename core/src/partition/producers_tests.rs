@@ -100,3 +100,92 @@ fn the_producer_that_wrote_least_recently_is_forgotten_first() {
     assert_eq!(next(1000), Verdict::Append, "it wrote again");
     assert_eq!(code(&next(1001)), Some(ErrorCode::UnknownProducerId));
 }
+
+/// The rules written down without a window, without modular arithmetic and without forgetting: every batch
+/// ever taken, at positions that never go round.
+#[derive(Default)]
+struct Naive {
+    batches: Vec<(i16, i64, u32, u64)>,
+}
+
+impl Naive {
+    fn judge(&self, epoch: i16, base: i32, count: u32) -> Verdict {
+        let refused = |code| Verdict::Refused(WireError::new(code, ""));
+        let Some(&(current, ..)) = self.batches.last() else {
+            let unknown = refused(ErrorCode::UnknownProducerId);
+            return if base == 0 { Verdict::Append } else { unknown };
+        };
+        if epoch < current {
+            return refused(ErrorCode::ProducerFenced);
+        }
+        if epoch > current {
+            return if base == 0 { Verdict::Append } else { refused(ErrorCode::OutOfOrderSequence) };
+        }
+        let own: Vec<_> = self.batches.iter().filter(|batch| batch.0 == epoch).collect();
+        let next = own.last().map_or(0, |batch| batch.1 + i64::from(batch.2));
+        // The position nearest to `next` that has this number.
+        let round = 1i64 << 31;
+        let ahead = (i64::from(base) - next).rem_euclid(round);
+        let position = if round - ahead < ahead { next + ahead - round } else { next + ahead };
+        let window = &own[own.len().saturating_sub(PRODUCER_BATCHES)..];
+        if position == next {
+            return Verdict::Append;
+        }
+        if let Some(hit) = window.iter().find(|batch| batch.1 == position && batch.2 == count) {
+            let (base, end) = (Offset(hit.3), Offset(hit.3 + u64::from(count)));
+            return Verdict::Duplicate { base, end };
+        }
+        if position >= 0 && position < window[0].1 {
+            return Verdict::OldDuplicate { below: Offset(window[0].3) };
+        }
+        refused(ErrorCode::OutOfOrderSequence)
+    }
+
+    fn next(&self) -> (i16, i64) {
+        self.batches.last().map_or((0, 0), |batch| (batch.0, batch.1 + i64::from(batch.2)))
+    }
+}
+
+/// The same but for the words of a refusal.
+fn plain(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Refused(error) => Verdict::Refused(WireError::new(error.code, "")),
+        other => other,
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn the_fold_judges_as_the_whole_log_would(
+        first in proptest::prop_oneof![0..5i32, i32::MAX - 40..=i32::MAX],
+        steps in proptest::collection::vec((0..3i16, -30..12i64, 1..6u32, 0..4usize), 1..60),
+    ) {
+        let mut naive = Naive::default();
+        let mut log: Vec<Stamped> = Vec::new();
+        let mut offset = 100;
+        if first >= 5 {
+            log.push(stamped(offset, 7, 0, first, 1));
+            naive.batches.push((0, i64::from(first), 1, offset));
+            offset += 1;
+        }
+        for (step, distance, count, unfolded) in steps {
+            let (epoch, next) = naive.next();
+            // Mostly the current epoch and numbers around the next one; sometimes others.
+            let epoch = if step == 0 { epoch + 1 - i16::try_from(distance.rem_euclid(3)).unwrap() } else { epoch };
+            let base = if step == 1 { next } else { next + distance };
+            let base = if distance == 11 { 0 } else { i32::try_from(base.rem_euclid(1 << 31)).unwrap() };
+            let batch = stamped(offset, 7, epoch, base, count);
+            let folded = log.len() - unfolded.min(log.len());
+            let mut producers = Producers::default();
+            log[..folded].iter().for_each(|batch| producers.fold(batch));
+            let verdict = plain(producers.judge(batch.sequence, count, log[folded..].iter()));
+            proptest::prop_assert_eq!(&verdict, &naive.judge(epoch, base, count), "{:?}", batch);
+            if verdict == Verdict::Append {
+                let position = if epoch == naive.next().0 { next } else { 0 };
+                naive.batches.push((epoch, position, count, offset));
+                log.push(batch);
+                offset += u64::from(count);
+            }
+        }
+    }
+}

@@ -143,7 +143,7 @@ impl Leader {
         Effect::Answer { ticket: waiting.ticket, outcome: Ok(acked) }
     }
 
-    /// The log ends at `end` again: what was appended behind it never happened.
+    /// What was appended from `end` on never happened.
     pub(super) fn fail_above(&mut self, end: Offset, error: &WireError, effects: &mut Vec<Effect>) {
         for pending in [&mut self.uncommitted, &mut self.undurable] {
             while let Some(waiting) = pending.take_above(end) {

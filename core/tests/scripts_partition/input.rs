@@ -79,9 +79,9 @@ fn sequence(text: &str) -> Sequence {
     let (id, rest) = pair(text, ':');
     let (epoch, base) = pair(rest, ':');
     Sequence {
-        producer: ProducerId(id.parse().unwrap()),
-        epoch: ProducerEpoch(epoch.parse().unwrap()),
-        base: base.parse().unwrap(),
+        producer: ProducerId(id.parse().expect("an id")),
+        epoch: ProducerEpoch(epoch.parse().expect("an epoch")),
+        base: base.parse().expect("a sequence"),
     }
 }
 
@@ -298,7 +298,7 @@ impl Bench {
 
     fn stream_event(&self, verb: &str, words: &mut Words<'_>) -> Result<Event, String> {
         Ok(match verb {
-            "open" | "ack" => self.from_follower(verb, words),
+            "open" | "ack" => self.follower_says(verb, words),
             "pushed" => {
                 let follower = BrokerId(small(words.text("to").ok_or("`to=` is missing")?));
                 Event::Pushed {
@@ -330,7 +330,7 @@ impl Bench {
     }
 
     /// What a follower says; its broker epoch is its number unless `be=` says otherwise.
-    fn from_follower(&self, verb: &str, words: &mut Words<'_>) -> Event {
+    fn follower_says(&self, verb: &str, words: &mut Words<'_>) -> Event {
         let follower = BrokerId(small(words.text("from").expect("`from=` is missing")));
         let stream = StreamId(words.number("stream").unwrap_or(u64::from(follower.0)));
         let session = SessionId(words.number("session").unwrap_or(1));
