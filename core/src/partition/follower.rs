@@ -240,6 +240,7 @@ impl Follower {
 
     /// Positions ascend (compaction may leave gaps), epochs do not go back and are not above the own one.
     fn in_order(&self, push: &Pushed, local: &Local) -> bool {
+        let fenced = local.config.rules.r3_leader_epoch_fence();
         let mut end = push.from;
         let mut epoch = local.log.epochs().newest();
         push.batches.iter().all(|batch| {
@@ -247,7 +248,7 @@ impl Follower {
             let fits = batch.base >= end
                 && head.count > 0
                 && head.leader_epoch >= epoch
-                && head.leader_epoch <= self.epoch;
+                && (head.leader_epoch <= self.epoch || !fenced);
             end = batch.base.advance(u64::from(head.count));
             epoch = head.leader_epoch;
             fits

@@ -236,24 +236,22 @@ impl Leader {
         let Some(record) = &local.record else { return };
         let rules = local.config.rules;
         let me = local.me();
-        let mut members: BTreeSet<BrokerId> = record.info.isr.iter().copied().collect();
-        if rules.r6_maximal_isr() {
-            members.extend(self.proposals.members());
-            // Whoever is about to join is waited for, too: under steady load a follower that is a little
-            // slower than the others would never be seen at the high watermark otherwise.
-            members.extend(self.eligible(local, record).filter_map(|(id, progress, acked)| {
-                let near = progress.is_near(now, local.config.replica_lag_max) && acked >= self.epoch_start;
-                near.then_some(id)
-            }));
-        }
-        members.remove(&me);
+        let maximal = rules.r6_maximal_isr();
+        let proposed = self.proposals.members().filter(|_| maximal);
+        // Whoever is about to join is waited for, too: under steady load a follower that is a little slower
+        // than the others would never be seen at the high watermark otherwise.
+        let joining = self.eligible(local, record).filter_map(|(id, progress, acked)| {
+            let near = progress.is_near(now, local.config.replica_lag_max) && acked >= self.epoch_start;
+            (near && maximal).then_some(id)
+        });
+        let members = record.info.isr.iter().copied().chain(proposed).chain(joining).filter(|id| *id != me);
         let standing = Standing {
             high_watermark: local.high_watermark,
             epoch_start: self.epoch_start,
             own_end: local.reported_end(rules.r2_leader_counts_synced()),
             enough_replicas: record.enough_replicas() || !rules.r6_strict_min_isr(),
         };
-        let ends = members.iter().map(|id| self.table.get(id).and_then(|progress| progress.acked));
+        let ends = members.map(|id| self.table.get(&id).and_then(|progress| progress.acked));
         if let Some(high_watermark) = commit::advance(standing, ends) {
             assert!(high_watermark > local.high_watermark, "the high watermark never goes back");
             local.high_watermark = high_watermark;
@@ -268,13 +266,10 @@ impl Leader {
             let leader_epoch = self.epoch;
             effects.push(Effect::Propose(IsrProposal { id: config.id, leader_epoch, partition_epoch, isr }));
         }
-        if !self.proposals.may_propose(now) {
+        if !self.proposals.may_propose(now) || !self.calls_for_change(local, record, now) {
             return;
         }
         let wanted = self.wanted_isr(local, record, now);
-        if !self.proposals.in_doubt() && wanted.iter().eq(record.info.isr.iter()) {
-            return;
-        }
         let isr: Vec<_> =
             wanted.into_iter().map(|id| (id, self.broker_epoch_of(id, local, record))).collect();
         let partition_epoch = record.info.partition_epoch;
@@ -283,14 +278,22 @@ impl Leader {
         effects.push(Effect::Propose(IsrProposal { id: config.id, leader_epoch, partition_epoch, isr }));
     }
 
+    fn calls_for_change(&self, local: &Local, record: &Record, now: Now) -> bool {
+        self.proposals.in_doubt()
+            || record.info.isr.iter().any(|id| self.lags(*id, local, now))
+            || self.candidates(local, record).next().is_some()
+    }
+
+    /// R8: whether a member has been behind for too long. The leader itself never is.
+    fn lags(&self, id: BrokerId, local: &Local, now: Now) -> bool {
+        let due = self.table.get(&id).and_then(|p| p.lag_deadline(local.config.replica_lag_max));
+        due.is_some_and(|at| at <= now)
+    }
+
     /// The ISR as it ought to be: without those that lag (R8), with those that have caught up (R7).
     fn wanted_isr(&self, local: &Local, record: &Record, now: Now) -> BTreeSet<BrokerId> {
-        let lag_max = local.config.replica_lag_max;
-        let lags = |progress: &Progress| progress.lag_deadline(lag_max).is_some_and(|at| at <= now);
-        let stays = |id: &BrokerId| *id == local.me() || !self.table.get(id).is_some_and(lags);
-        let mut wanted: BTreeSet<_> = record.info.isr.iter().copied().filter(stays).collect();
-        wanted.extend(self.candidates(local, record));
-        wanted
+        let stay = record.info.isr.iter().copied().filter(|id| !self.lags(*id, local, now));
+        stay.chain(self.candidates(local, record)).collect()
     }
 
     /// Followers that may join the ISR (rule R7).
