@@ -174,6 +174,10 @@ impl Follower {
     }
 
     /// R4: cut what the leader does not have, by the epoch histories of both.
+    ///
+    /// The cut lies at the edge of a batch: where an epoch of this log ends, or where the leader's log ends
+    /// an epoch that both have. Where the leader's log ends an epoch that this one lacks says nothing about
+    /// this one; then the next open asks again, from the end of the epoch before.
     fn diverge(
         &mut self,
         epoch: LeaderEpoch,
@@ -183,9 +187,14 @@ impl Follower {
         effects: &mut Vec<Effect>,
     ) {
         let log_end = local.log.end();
-        let (_, own_end) = local.log.epochs().end_for(epoch, log_end);
-        let least = if local.config.rules.r4_least_of_both_ends() { own_end } else { log_end };
-        let to = end.min(least);
+        let (own_epoch, own_end) = local.log.epochs().end_for(epoch, log_end);
+        let to = if !local.config.rules.r4_least_of_both_ends() {
+            end.min(log_end)
+        } else if own_epoch == epoch {
+            end.min(own_end)
+        } else {
+            own_end
+        };
         if to >= log_end {
             return self.pause(now, "the leader says that the logs differ, but they do not");
         }
