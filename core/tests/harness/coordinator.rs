@@ -1,0 +1,259 @@
+//! The coordinator's shell: a journal, connections, and the cluster machine between them.
+
+use super::net::{ConnId, Message, Place};
+use super::world::World;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use yak_core::cluster::{
+    Cluster, ClusterConfig, ConnectionId, Effect, Event, Loss, Record, Reply, Request, RequestId,
+};
+use yak_core::rules::Rules;
+use yak_protocol::defaults;
+use yak_protocol::error::WireError;
+use yak_protocol::ids::{BrokerEpoch, BrokerId, ClusterId, TopicId, TopicPartition};
+use yak_protocol::message::{CreateTopic, PartitionInfo, TopicConfig};
+
+/// What the journal says, read by the checkers without asking the machine.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Ledger {
+    pub partitions: BTreeMap<TopicPartition, PartitionInfo>,
+    /// Sessions, and whether they are fenced.
+    pub brokers: BTreeMap<BrokerId, (BrokerEpoch, bool)>,
+}
+
+impl Ledger {
+    fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Partition(info) => {
+                self.partitions.insert(info.id, info.clone());
+            }
+            Record::Broker { id, broker_epoch, .. } => {
+                self.brokers.insert(*id, (*broker_epoch, true));
+            }
+            Record::Fence { id, fenced, .. } => {
+                if let Some((_, is_fenced)) = self.brokers.get_mut(id) {
+                    *is_fenced = *fenced;
+                }
+            }
+            Record::TopicDeleted { id } => self.partitions.retain(|of, _| of.topic != *id),
+            _ => {}
+        }
+    }
+}
+
+/// The coordinator.
+#[derive(Clone, Debug)]
+pub struct Coordinator {
+    /// What is durable: the journal, record by record.
+    pub journal: Vec<Record>,
+    pub ledger: Ledger,
+    pub cluster: Option<Cluster>,
+    pub frozen: bool,
+    /// How far its clock is ahead of true time.
+    pub skew: u64,
+    /// Where the answer of a request goes.
+    requests: BTreeMap<RequestId, (ConnId, u64)>,
+    /// Answers to requests of the harness itself.
+    answers: BTreeMap<RequestId, Result<Reply, WireError>>,
+    /// Crash before carrying out the effect that this many others precede.
+    pub crash_in: Option<u32>,
+    config: ClusterConfig,
+}
+
+impl Coordinator {
+    pub fn new(rules: Rules) -> Self {
+        let config = ClusterConfig {
+            heartbeat: defaults::HEARTBEAT,
+            lease: defaults::LEASE,
+            probe: defaults::PROBE,
+            partitions: 1,
+            replicas: 3,
+            rules,
+        };
+        Self {
+            journal: Cluster::format(ClusterId(77)),
+            ledger: Ledger::default(),
+            cluster: None,
+            frozen: false,
+            skew: 0,
+            requests: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            crash_in: None,
+            config,
+        }
+    }
+
+    pub fn runs(&self) -> bool {
+        self.cluster.is_some() && !self.frozen
+    }
+
+    /// When its next timer is due, in true time.
+    pub fn next_timer(&self) -> Option<u64> {
+        let due = self.cluster.as_ref().filter(|_| !self.frozen)?.next_deadline()?;
+        Some(due.0.saturating_sub(self.skew))
+    }
+}
+
+impl World {
+    /// Starts the coordinator on its journal.
+    pub fn start_coordinator(&mut self) {
+        assert!(self.coordinator.cluster.is_none(), "two coordinators");
+        let now = self.clock(Place::Coordinator);
+        let mut effects = Vec::new();
+        let journal = self.coordinator.journal.clone();
+        let cluster = Cluster::recover(now, self.coordinator.config.clone(), journal, &mut effects);
+        self.coordinator.cluster = Some(cluster);
+        self.trace(|| "coordinator starts".to_owned());
+        self.carry_out_cluster(effects);
+    }
+
+    /// The coordinator's process dies; the journal stays.
+    pub fn crash_coordinator(&mut self) {
+        if self.coordinator.cluster.take().is_none() {
+            return;
+        }
+        self.trace(|| "coordinator dies".to_owned());
+        self.coordinator.requests.clear();
+        self.coordinator.crash_in = None;
+        self.coordinator.frozen = false;
+        let (rng, now, delay) = (&mut self.rng, self.now, self.setup.delay_ms);
+        let ready = || now + if delay == 0 { 0 } else { rng.u64(0..=delay) };
+        self.net.drop_place(Place::Coordinator, ready, Loss::PeerClosed);
+    }
+
+    pub fn coordinator_timer(&mut self) {
+        self.step_cluster(Event::Tick);
+    }
+
+    fn step_cluster(&mut self, event: Event) {
+        let now = self.clock(Place::Coordinator);
+        let Some(cluster) = &mut self.coordinator.cluster else { return };
+        let mut effects = Vec::new();
+        cluster.step(now, event, &mut effects);
+        self.carry_out_cluster(effects);
+    }
+
+    fn carry_out_cluster(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            if let Some(left) = &mut self.coordinator.crash_in {
+                if *left == 0 {
+                    self.coverage.hit("coordinator dies between two effects");
+                    self.crash_coordinator();
+                    return;
+                }
+                *left -= 1;
+            }
+            match effect {
+                Effect::Journal(records) => {
+                    for record in &records {
+                        self.trace(|| format!("journal {record:?}"));
+                        self.observe_record(record);
+                        self.coordinator.ledger.apply(record);
+                    }
+                    self.coordinator.journal.extend(records);
+                }
+                Effect::Reply(id, outcome) => match self.coordinator.requests.remove(&id) {
+                    Some((connection, request)) => {
+                        self.send(connection, Place::Coordinator, Message::Reply(request, Box::new(outcome)));
+                    }
+                    None => {
+                        self.coordinator.answers.insert(id, outcome);
+                    }
+                },
+                Effect::Push(connection, info) => {
+                    self.send(ConnId(connection.0), Place::Coordinator, Message::Info(Box::new(info)));
+                }
+                Effect::Probe(connection, broker) => {
+                    self.coverage.hit("a silent leader is probed");
+                    self.trace(|| format!("probe {broker:?}"));
+                    self.send(ConnId(connection.0), Place::Coordinator, Message::Probe);
+                }
+                Effect::Close(connection, error) => {
+                    self.trace(|| format!("coordinator closes {connection:?}: {error}"));
+                    let ready = self.later();
+                    self.net.close(ConnId(connection.0), Place::Coordinator, ready, Loss::PeerClosed);
+                }
+                Effect::Note(text) => self.trace(|| format!("note: {text}")),
+            }
+        }
+    }
+
+    pub fn coordinator_receives(&mut self, connection: ConnId, message: Message) {
+        let on = ConnectionId(connection.0);
+        match message {
+            Message::Request(request, body) => {
+                let id = RequestId(self.fresh());
+                self.coordinator.requests.insert(id, (connection, request));
+                let entropy = u128::from(id.0) << 64 | 0xABCD;
+                self.step_cluster(Event::Request { connection: on, id, request: *body, entropy });
+            }
+            Message::AskInfo => {
+                if let Some(cluster) = &self.coordinator.cluster {
+                    let info = cluster.leader_info();
+                    self.send(connection, Place::Coordinator, Message::Info(Box::new(info)));
+                }
+            }
+            Message::ProbeAnswer(broker) => self.step_cluster(Event::ProbeAnswered { broker }),
+            Message::End(loss) => self.step_cluster(Event::Disconnected { connection: on, loss }),
+            other => panic!("not for a coordinator: {other:?}"),
+        }
+    }
+
+    /// A request of the harness, answered at once.
+    ///
+    /// # Panics
+    /// When the coordinator is down or the request is refused.
+    pub fn ask_cluster(&mut self, request: Request) -> Reply {
+        let id = RequestId(self.fresh());
+        let entropy = u128::from(id.0) << 64 | 0x1234;
+        self.step_cluster(Event::Request { connection: ConnectionId(u64::MAX), id, request, entropy });
+        let answer = self.coordinator.answers.remove(&id).expect("answered at once");
+        answer.expect("not refused")
+    }
+
+    pub fn create_topic(&mut self, name: &str) -> TopicId {
+        let request = CreateTopic {
+            topic: name.to_owned(),
+            partitions: Some(self.setup.partitions),
+            replicas: Some(self.setup.replicas),
+            min_isr: self.setup.min_isr,
+            config: TopicConfig { durability: self.setup.durability, ..TopicConfig::default() },
+            ..CreateTopic::default()
+        };
+        match self.ask_cluster(Request::CreateTopic(request)) {
+            Reply::CreateTopic(reply) => reply.topic.id,
+            other => panic!("not an answer to create_topic: {other:?}"),
+        }
+    }
+
+    /// The coordinator's record of a partition, as the journal has it.
+    pub fn record(&self, id: TopicPartition) -> Option<&PartitionInfo> {
+        self.coordinator.ledger.partitions.get(&id)
+    }
+
+    /// The brokers that are not fenced, by the journal.
+    pub fn unfenced(&self) -> Vec<BrokerId> {
+        self.brokers.keys().copied().filter(|id| !self.is_fenced(*id)).collect()
+    }
+
+    pub fn is_fenced(&self, broker: BrokerId) -> bool {
+        self.coordinator.ledger.brokers.get(&broker).is_none_or(|(_, fenced)| *fenced)
+    }
+
+    /// The session that the coordinator last granted to a broker.
+    pub fn granted(&self, broker: BrokerId) -> Option<BrokerEpoch> {
+        self.coordinator.ledger.brokers.get(&broker).map(|(epoch, _)| *epoch)
+    }
+
+    /// Runs the coordinator on an older state of its journal.
+    pub fn restart_coordinator_on(&mut self, journal: Vec<Record>) {
+        self.crash_coordinator();
+        self.coordinator.ledger = Ledger::default();
+        journal.iter().for_each(|record| self.coordinator.ledger.apply(record));
+        self.coordinator.journal = journal;
+        self.start_coordinator();
+    }
+}
+
+/// How long a broker waits before it tries again to reach somebody.
+pub const RECONNECT: Duration = Duration::from_millis(150);

@@ -1,0 +1,489 @@
+//! A broker's shell, data side: it carries out what the replicas want, and feeds back what came of it.
+
+use super::broker::{Job, OutStream};
+use super::coordinator::RECONNECT;
+use super::disk::{Disk, Report};
+use super::log::{Batch, Change, Op};
+use super::net::{ConnId, Message, Place, PublishRequest, Purpose};
+use super::world::World;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use yak_core::cluster::Loss;
+use yak_core::partition::{
+    BatchHead, DiskOp, Effect, Event, Producers, PushedBatch, Replica, ReplicaConfig, Stamped, StreamClass, StreamId, Ticket,
+    View,
+};
+use yak_protocol::defaults;
+use yak_protocol::error::{ErrorCode, WireError};
+use yak_protocol::ids::{BrokerId, Offset, PartitionEpoch, TopicPartition};
+use yak_protocol::message::{OpenAnswer, Opened, ReplicaReport};
+
+/// Batches that one push carries at most.
+const PUSH_BATCHES: usize = 3;
+/// How many bytes a simulated record has.
+const RECORD_BYTES: u64 = 100;
+
+/// Where a publish came from.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Asker {
+    /// `None` for a script's own publish.
+    pub connection: Option<ConnId>,
+    pub request: PublishRequest,
+}
+
+/// A replica on a broker.
+#[derive(Clone, Debug)]
+pub struct Hosted {
+    pub replica: Replica,
+    pub view: View,
+    pub tickets: BTreeMap<Ticket, Asker>,
+    pub halted: Option<String>,
+    /// On which stream the session runs.
+    pub class: StreamClass,
+}
+
+impl Hosted {
+    pub fn report(&self, id: TopicPartition, disk: &Disk) -> ReplicaReport {
+        let log = disk.durable(id);
+        let promised = log.and_then(|l| l.promise()).map_or_else(Default::default, |(epoch, _)| epoch);
+        ReplicaReport {
+            id,
+            leader_epoch: self.view.leader_epoch.max(promised),
+            partition_epoch: self.view.partition_epoch,
+            log_end: Offset(log.map_or(0, |l| l.end())),
+            damaged: log.is_some_and(|l| !l.damaged.is_empty()),
+        }
+    }
+}
+
+fn head(batch: &Batch) -> BatchHead {
+    BatchHead {
+        count: batch.count,
+        leader_epoch: yak_protocol::ids::LeaderEpoch(batch.epoch),
+        sequence: batch.sequence,
+    }
+}
+
+impl World {
+    /// Makes the machine of a partition, if there is none.
+    pub fn host(&mut self, id: BrokerId, partition: TopicPartition) {
+        let rules = self.setup.rules;
+        let broker = self.broker(id);
+        let Some(process) = &mut broker.process else { return };
+        if process.hosted.contains_key(&partition) {
+            return;
+        }
+        let config = ReplicaConfig {
+            id: partition,
+            broker: id,
+            replica_lag_max: defaults::REPLICA_LAG_MAX,
+            proposal_retry: defaults::PROPOSAL_RETRY,
+            open_park_max: defaults::OPEN_PARK_MAX,
+            window_bytes: 8 * RECORD_BYTES,
+            rules,
+        };
+        let recovered = broker.disk.open(partition).recovered();
+        let replica = Replica::recover(config, recovered);
+        let view = replica.view();
+        let hosted = Hosted { replica, view, tickets: BTreeMap::new(), halted: None, class: StreamClass::CatchUp };
+        process.hosted.insert(partition, hosted);
+        self.truth.recovered(id, partition);
+    }
+
+    /// Feeds a replica one event; `batches` are the bytes that the event speaks of.
+    pub fn step_replica(&mut self, id: BrokerId, partition: TopicPartition, event: Event, batches: Vec<Batch>) {
+        let now = self.clock(Place::Broker(id));
+        let mut effects = Vec::new();
+        let tracing = self.tracing;
+        let Some(hosted) = self.process(id).and_then(|p| p.hosted.get_mut(&partition)) else { return };
+        if tracing && event != Event::Tick {
+            println!("          {id:?}/{} <- {event:?}", partition.partition);
+        }
+        hosted.replica.step(now, event, &mut effects);
+        for effect in effects {
+            self.trace(|| format!("  {id:?}/{} {effect:?}", partition.partition));
+            self.carry_out(id, partition, effect, &batches);
+        }
+    }
+
+    fn carry_out(&mut self, id: BrokerId, partition: TopicPartition, effect: Effect, batches: &[Batch]) {
+        match effect {
+            Effect::Disk(seq, op) => self.disk_op(id, partition, Op { seq, change: self.change(partition, op, batches) }),
+            Effect::View(view) => {
+                self.broker(id).disk.set_hint(partition, view.high_watermark.0);
+                self.observe_view(id, partition, &view);
+                if let Some(hosted) = self.process(id).and_then(|p| p.hosted.get_mut(&partition)) {
+                    hosted.view = *view;
+                }
+            }
+            Effect::Answer { ticket, outcome } => {
+                let hosted = self.process(id).and_then(|p| p.hosted.get_mut(&partition));
+                let asker = hosted.and_then(|h| h.tickets.remove(&ticket)).expect("a ticket is answered once");
+                self.observe_answer(partition, &asker.request, &outcome);
+                if let Some(connection) = asker.connection {
+                    let answer = Message::Answer(asker.request.request, Box::new(outcome));
+                    self.send(connection, Place::Broker(id), answer);
+                }
+            }
+            Effect::RebuildProducers { end } => self.job(id, Job::Rebuild { id: partition, end }),
+            Effect::Repair { leader, from, to } => self.job(id, Job::Repair { id: partition, leader, from, to }),
+            Effect::ReportDamage { damaged } => self.report_damage(id, partition, damaged),
+            Effect::Opened(stream, opened) => {
+                if matches!(opened.answer, OpenAnswer::Diverging { .. }) {
+                    self.coverage.hit("logs are found to diverge");
+                }
+                if matches!(opened.answer, OpenAnswer::RestartAt { .. }) {
+                    self.coverage.hit("a follower restarts at the leader's log start");
+                }
+                self.send(ConnId(stream.0), Place::Broker(id), Message::Opened(opened));
+            }
+            Effect::Push { stream, follower, session, from, high_watermark, log_start } => self.job(
+                id,
+                Job::Push { id: partition, stream, follower, session, from, high_watermark, log_start },
+            ),
+            Effect::Propose(proposal) => self.propose(id, proposal),
+            Effect::Open { leader, class, open } => {
+                let Some(epoch) = self.broker_epoch(id) else { return };
+                if let Some(hosted) = self.process(id).and_then(|p| p.hosted.get_mut(&partition)) {
+                    hosted.class = class;
+                }
+                if let Some(stream) = self.stream_to(id, leader, class) {
+                    self.send(stream, Place::Broker(id), Message::Open(epoch, open));
+                }
+            }
+            Effect::Ack { leader, ack } => {
+                let Some(epoch) = self.broker_epoch(id) else { return };
+                if let Some(stream) = self.session_stream(id, leader, partition) {
+                    self.send(stream, Place::Broker(id), Message::Ack(epoch, ack));
+                }
+            }
+            Effect::Close { leader, session } => {
+                if let Some(stream) = self.session_stream(id, leader, partition) {
+                    self.send(stream, Place::Broker(id), Message::Close(partition, session));
+                }
+            }
+            Effect::Halt { reason } => {
+                self.observe_halt(id, partition, &reason);
+                if let Some(hosted) = self.process(id).and_then(|p| p.hosted.get_mut(&partition)) {
+                    hosted.halted = Some(reason);
+                }
+            }
+        }
+    }
+
+    fn change(&self, partition: TopicPartition, op: DiskOp, batches: &[Batch]) -> Change {
+        match op {
+            DiskOp::Append { base, leader_epoch } => {
+                let mut batches = batches.to_vec();
+                assert_eq!(batches.len(), 1, "an append without the publish that it belongs to");
+                batches[0].base = base.0;
+                batches[0].epoch = leader_epoch.0;
+                Change::Append { base: base.0, batches }
+            }
+            DiskOp::AppendPushed { base } => Change::Append { base: base.0, batches: batches.to_vec() },
+            DiskOp::Truncate { to } => Change::Truncate(to.0),
+            DiskOp::Reset { start, epochs } => {
+                Change::Reset { start: start.0, epochs, before: self.truth.digest_at(partition, start.0) }
+            }
+            DiskOp::MoveLogStart { to } => Change::MoveStart(to.0),
+            DiskOp::Promise { leader_epoch, leader } => Change::Promise(leader_epoch, leader),
+            DiskOp::StartEpoch(start) => Change::StartEpoch(start),
+        }
+    }
+
+    fn disk_op(&mut self, id: BrokerId, partition: TopicPartition, op: Op) {
+        match &op.change {
+            Change::Truncate(to) => {
+                let end = self.brokers[&id].disk.live(partition).map_or(0, |l| l.end());
+                if *to < end {
+                    self.coverage.hit("a log is truncated");
+                }
+            }
+            Change::Reset { .. } => self.coverage.hit("a log is set aside"),
+            _ => {}
+        }
+        let due = self.later();
+        let broker = self.broker(id);
+        if !broker.disk.can_sync() && !broker.disk.can_write() {
+            broker.disk_due = due;
+        }
+        broker.disk.submit(partition, op);
+    }
+
+    /// The disk writes a round.
+    pub fn disk_write(&mut self, id: BrokerId) {
+        let due = self.later();
+        let broker = self.broker(id);
+        broker.disk_due = due;
+        let reports = broker.disk.write();
+        self.disk_reports(id, reports);
+    }
+
+    /// The disk syncs the round that it wrote.
+    pub fn disk_sync(&mut self, id: BrokerId) {
+        let due = self.later();
+        let broker = self.broker(id);
+        broker.disk_due = due;
+        let reports = broker.disk.sync();
+        self.disk_reports(id, reports);
+    }
+
+    fn disk_reports(&mut self, id: BrokerId, reports: Vec<(TopicPartition, Report)>) {
+        for (partition, report) in reports {
+            let event = match report {
+                Report::Written(seq) => {
+                    self.observe_written(id, partition);
+                    Event::Written(seq)
+                }
+                Report::Synced(seq) => Event::Synced(seq),
+                Report::Failed(seq) => {
+                    self.coverage.hit("a write fails for lack of space");
+                    let error = WireError::new(ErrorCode::StorageFull, "no space");
+                    Event::WriteFailed { seq, error }
+                }
+            };
+            self.step_replica(id, partition, event, Vec::new());
+        }
+    }
+
+    fn report_damage(&mut self, id: BrokerId, partition: TopicPartition, damaged: bool) {
+        let now = self.clock(Place::Broker(id));
+        let broker = self.broker(id);
+        let Some(process) = &mut broker.process else { return };
+        let Some(hosted) = process.hosted.get(&partition) else { return };
+        let report = ReplicaReport { damaged, ..hosted.report(partition, &broker.disk) };
+        process.damage_news.push(report);
+        process.heartbeat_at = now;
+        process.care_at = now;
+    }
+
+    /// The stream of that class to a leader, dialled if need be; `None` = it will be tried again.
+    fn stream_to(&mut self, id: BrokerId, leader: BrokerId, class: StreamClass) -> Option<ConnId> {
+        let now = self.clock(Place::Broker(id));
+        let reachable = self.brokers.get(&leader).is_some_and(|b| b.process.is_some());
+        let stream = self.process(id)?.dialled.entry((leader, class)).or_default();
+        if stream.connection.is_some() {
+            return stream.connection;
+        }
+        let to = Place::Broker(leader);
+        let dialled = if reachable { self.net.connect(Place::Broker(id), to, Purpose::Stream(class)) } else { None };
+        let stream = OutStream { connection: dialled, heard: now, retry_at: now + RECONNECT };
+        self.process(id)?.dialled.insert((leader, class), stream);
+        dialled
+    }
+
+    /// The stream on which a partition's session runs.
+    fn session_stream(&mut self, id: BrokerId, leader: BrokerId, partition: TopicPartition) -> Option<ConnId> {
+        let process = self.process(id)?;
+        let class = process.hosted.get(&partition)?.class;
+        process.dialled.get(&(leader, class))?.connection
+    }
+
+    /// Looks after streams: dial again what broke, give up what is silent.
+    pub fn care_for_streams(&mut self, id: BrokerId) {
+        let now = self.clock(Place::Broker(id));
+        let place = Place::Broker(id);
+        let Some(process) = self.process(id) else { return };
+        let dialled: Vec<((BrokerId, StreamClass), OutStream)> =
+            process.dialled.iter().map(|(key, stream)| (*key, stream.clone())).collect();
+        for ((leader, class), stream) in dialled {
+            match stream.connection {
+                None if stream.retry_at <= now => {
+                    if self.stream_to(id, leader, class).is_some() {
+                        self.tell_followers(id, leader, || Event::StreamUp { leader });
+                    }
+                }
+                None => {}
+                Some(connection) => {
+                    if self.hears(place, Place::Broker(leader), connection) {
+                        if let Some(out) = self.process(id).and_then(|p| p.dialled.get_mut(&(leader, class))) {
+                            out.heard = now;
+                        }
+                    } else if now.since(stream.heard) > defaults::STREAM_SILENT {
+                        self.coverage.hit("a stream falls silent");
+                        self.report_silence(id, leader, now.since(stream.heard));
+                        let ready = self.later();
+                        self.net.close(connection, place, ready, Loss::Unknown);
+                        self.stream_lost(id, connection);
+                    }
+                }
+            }
+        }
+        self.care_for_followers(id);
+    }
+
+    fn care_for_followers(&mut self, id: BrokerId) {
+        let now = self.clock(Place::Broker(id));
+        let Some(process) = self.process(id) else { return };
+        let accepted: Vec<(ConnId, BrokerId)> = process.accepted.iter().map(|(c, (f, _))| (*c, *f)).collect();
+        for (connection, follower) in accepted {
+            let hears = self.hears(Place::Broker(id), Place::Broker(follower), connection);
+            let Some(heard) = self.process(id).and_then(|p| p.accepted.get_mut(&connection)) else { continue };
+            if hears {
+                heard.1 = now;
+            } else if now.since(heard.1) > defaults::STREAM_SILENT {
+                let ready = self.later();
+                self.net.close(connection, Place::Broker(id), ready, Loss::Unknown);
+                self.stream_lost(id, connection);
+            }
+        }
+    }
+
+    /// Whether keep-alives of the peer would arrive.
+    fn hears(&self, at: Place, peer: Place, connection: ConnId) -> bool {
+        let Place::Broker(broker) = peer else { return false };
+        self.brokers[&broker].runs() && self.net.get(connection).is_some() && !self.net.is_cut(peer, at)
+    }
+
+    fn tell_followers(&mut self, id: BrokerId, leader: BrokerId, event: impl Fn() -> Event) {
+        let Some(process) = self.process(id) else { return };
+        let concerned: Vec<TopicPartition> =
+            process.hosted.iter().filter(|(_, h)| h.view.leader == Some(leader)).map(|(p, _)| *p).collect();
+        for partition in concerned {
+            self.step_replica(id, partition, event(), Vec::new());
+        }
+    }
+
+    /// A stream is over, at whichever side this broker is.
+    fn stream_lost(&mut self, id: BrokerId, connection: ConnId) {
+        let now = self.clock(Place::Broker(id));
+        let Some(process) = self.process(id) else { return };
+        if process.accepted.remove(&connection).is_some() {
+            let all: Vec<TopicPartition> = process.hosted.keys().copied().collect();
+            for partition in all {
+                let event = Event::Closed { stream: StreamId(connection.0), session: None };
+                self.step_replica(id, partition, event, Vec::new());
+            }
+            return;
+        }
+        let key = process.dialled.iter().find(|(_, s)| s.connection == Some(connection)).map(|(key, _)| *key);
+        let Some((leader, class)) = key else { return };
+        let stream = OutStream { connection: None, heard: now, retry_at: now + RECONNECT };
+        process.dialled.insert((leader, class), stream);
+        let all: Vec<TopicPartition> = process
+            .hosted
+            .iter()
+            .filter(|(_, h)| h.class == class)
+            .map(|(p, _)| *p)
+            .collect();
+        for partition in all {
+            self.step_replica(id, partition, Event::StreamDown { leader }, Vec::new());
+        }
+    }
+
+    /// A message arrived on a stream or from a client.
+    pub fn stream_receives(&mut self, id: BrokerId, on: ConnId, from: Place, message: Message) {
+        let stream = StreamId(on.0);
+        let now = self.clock(Place::Broker(id));
+        match (message, from) {
+            (Message::Open(_, open), Place::Broker(follower)) => {
+                let Some(process) = self.process(id) else { return };
+                process.accepted.insert(on, (follower, now));
+                if !process.hosted.contains_key(&open.id) {
+                    let opened = Opened { id: open.id, session: open.session, answer: OpenAnswer::NotLeader };
+                    self.send(on, Place::Broker(id), Message::Opened(opened));
+                    return;
+                }
+                self.step_replica(id, open.id, Event::Opened { stream, follower, open }, Vec::new());
+            }
+            (Message::Ack(_, ack), Place::Broker(follower)) => {
+                self.step_replica(id, ack.id, Event::Acked { stream, follower, ack }, Vec::new());
+            }
+            (Message::Close(partition, session), _) => {
+                self.step_replica(id, partition, Event::Closed { stream, session: Some(session) }, Vec::new());
+            }
+            (Message::Opened(opened), _) => {
+                let event = Event::OpenAnswered { session: opened.session, answer: opened.answer };
+                self.step_replica(id, opened.id, event, Vec::new());
+            }
+            (Message::Push { id: partition, session, from, high_watermark, log_start, batches }, _) => {
+                let heads = batches.iter().map(|b| PushedBatch { base: Offset(b.base), head: head(b) }).collect();
+                let event = Event::Push { session, from, high_watermark, log_start, batches: heads };
+                self.step_replica(id, partition, event, batches);
+            }
+            (Message::Publish(request), _) => self.publish_arrives(id, Some(on), request),
+            (Message::End(_), _) => self.stream_lost(id, on),
+            (other, _) => panic!("not for a broker: {other:?}"),
+        }
+    }
+
+    /// A publish reaches a broker.
+    pub fn publish_arrives(&mut self, id: BrokerId, connection: Option<ConnId>, request: PublishRequest) {
+        let now = self.clock(Place::Broker(id));
+        self.broker(id).tickets += 1;
+        let ticket = Ticket(self.brokers[&id].tickets);
+        let (batch, partition) = (request.batch.clone(), request.id);
+        let Some(process) = self.process(id) else { return };
+        let lease_held = process.registered && now < process.lease_until;
+        let event = Event::Publish {
+            ticket,
+            head: head(&batch),
+            acks: request.acks,
+            deadline: now + Duration::from_millis(request.timeout_ms),
+            lease_held,
+        };
+        if let Some(hosted) = process.hosted.get_mut(&partition) {
+            hosted.tickets.insert(ticket, Asker { connection, request });
+            self.step_replica(id, partition, event, vec![batch]);
+        } else if let Some(connection) = connection {
+            let refused = Err(WireError::new(ErrorCode::UnknownPartition, "no such replica here"));
+            self.observe_answer(partition, &request, &refused);
+            let answer = Message::Answer(request.request, Box::new(refused));
+            self.send(connection, Place::Broker(id), answer);
+        }
+    }
+
+    /// Does a piece of work that a replica asked for.
+    pub fn run_job(&mut self, id: BrokerId, job: Job) {
+        match job {
+            Job::Push { id: partition, stream, follower, session, from, high_watermark, log_start } => {
+                let log = self.brokers[&id].disk.live(partition);
+                let batches = log.map_or_else(Vec::new, |l| l.read(from.0, PUSH_BATCHES));
+                let batches = if batches.first().is_some_and(|b| b.base == from.0) { batches } else { Vec::new() };
+                let next = Offset(batches.last().map_or(from.0, Batch::end));
+                let bytes = next.distance_from(from) * RECORD_BYTES;
+                let push = Message::Push { id: partition, session, from, high_watermark, log_start, batches };
+                self.send(ConnId(stream.0), Place::Broker(id), push);
+                self.step_replica(id, partition, Event::Pushed { stream, follower, session, next, bytes }, Vec::new());
+            }
+            Job::Rebuild { id: partition, end } => self.rebuild_producers(id, partition, end),
+            Job::Repair { id: partition, leader, from, to } => {
+                let reachable = self.brokers.get(&leader).is_some_and(|b| b.runs())
+                    && !self.net.is_cut(Place::Broker(id), Place::Broker(leader))
+                    && !self.net.is_cut(Place::Broker(leader), Place::Broker(id));
+                let source = self.brokers.get(&leader).and_then(|b| b.disk.live(partition)).cloned();
+                let repaired = reachable
+                    && source.is_some_and(|log| self.broker(id).disk.repair(partition, from.0, to.0, &log));
+                if repaired {
+                    self.coverage.hit("damage is repaired");
+                    self.step_replica(id, partition, Event::Repaired { from, to }, Vec::new());
+                } else {
+                    let due = self.now + 500;
+                    self.job(id, Job::Repair { id: partition, leader, from, to });
+                    self.jobs.values_mut().next_back().into_iter().for_each(|p| p.due = p.due.max(due));
+                }
+            }
+        }
+    }
+
+    /// Folds the log as it is now, up to `end`.
+    fn rebuild_producers(&mut self, id: BrokerId, partition: TopicPartition, end: Offset) {
+        let Some(log) = self.brokers[&id].disk.live(partition) else { return };
+        let mut producers = Producers::default();
+        for batch in log.batches().filter(|b| b.end() <= end.0) {
+            if let Some(sequence) = batch.sequence {
+                producers.fold(&Stamped { base: Offset(batch.base), count: batch.count, sequence });
+            }
+        }
+        self.step_replica(id, partition, Event::ProducersRebuilt { producers, end }, Vec::new());
+    }
+
+    /// What the broker's replica of a partition shows.
+    pub fn view(&self, id: BrokerId, partition: TopicPartition) -> Option<&View> {
+        self.brokers[&id].process.as_ref()?.hosted.get(&partition).map(|h| &h.view)
+    }
+
+    pub fn partition_epoch(&self, id: BrokerId, partition: TopicPartition) -> Option<PartitionEpoch> {
+        self.view(id, partition).map(|v| v.partition_epoch)
+    }
+}

@@ -1,0 +1,185 @@
+//! One seed, from start to verdict.
+
+use super::nemesis::Nemesis;
+use super::plan::Plan;
+use crate::harness::clients::{Consumer, Producer};
+use crate::harness::coverage::Coverage;
+use crate::harness::World;
+use crate::harness::world::Item;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use yak_core::rules::Rules;
+use yak_protocol::message::Acks;
+
+/// How long the cluster may take to recover once everything is put right, in simulated milliseconds.
+const RECOVERY_MS: u64 = 60_000;
+/// A run that does more than this is stuck in a circle.
+const STEPS_MAX: u64 = 2_000_000;
+
+/// What came of a seed.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    pub seed: u64,
+    pub steps: u64,
+    pub simulated_ms: u64,
+    pub acked: usize,
+    pub coverage: Coverage,
+    /// What was wrong, if anything.
+    pub failure: Option<String>,
+}
+
+/// Runs a seed. Never panics: a machine's own assertion is a failure like any other.
+pub fn run(seed: u64, rules: Rules) -> Outcome {
+    match catch_unwind(AssertUnwindSafe(|| Run::new(seed, rules).to_the_end())) {
+        Ok(outcome) => outcome,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+            let failure = Some(format!("panic: {}", text.unwrap_or_default()));
+            Outcome { seed, failure, ..Outcome::default() }
+        }
+    }
+}
+
+struct Run {
+    plan: Plan,
+    world: World,
+    nemesis: Nemesis,
+    steps: u64,
+    started: u64,
+}
+
+impl Run {
+    fn new(seed: u64, rules: Rules) -> Self {
+        let plan = Plan::of(seed, rules);
+        let mut world = World::new(plan.setup.clone());
+        let pace = plan.chaos_ms / u64::from(plan.batches);
+        for number in 0..plan.producers {
+            // The last ones are simpler: without numbers, or content with the leader alone.
+            let acks = if number == 0 || world.rng.u32(0..4) > 0 { Acks::All } else { Acks::Leader };
+            // What the leader alone has acknowledged may be lost, and then its numbers are missing for ever.
+            let idempotent = acks == Acks::All && (number == 0 || world.rng.u32(0..3) > 0);
+            world.producers.push(Producer::new(number, idempotent, acks, plan.batches, pace));
+        }
+        world.consumers.push(Consumer::default());
+        let nemesis = Nemesis::new(&plan, world.now);
+        let started = world.now;
+        Self { plan, world, nemesis, steps: 0, started }
+    }
+
+    fn to_the_end(mut self) -> Outcome {
+        let failure = self.chaos().or_else(|| self.recovery()).or_else(|| self.verdict());
+        let failure = failure.map(|text| format!("{text}\nplan {:?}\n{}", self.plan, self.world.describe()));
+        Outcome {
+            seed: self.plan.setup.seed,
+            steps: self.steps,
+            simulated_ms: self.world.now - self.started,
+            acked: self.world.truth.acked(),
+            coverage: self.world.coverage,
+            failure,
+        }
+    }
+
+    fn chaos(&mut self) -> Option<String> {
+        let end = self.world.now + self.plan.chaos_ms;
+        let mut items = Vec::new();
+        let mut backup_at = self.world.now + 200;
+        while self.world.now < end {
+            if self.nemesis.next_at() <= self.world.now {
+                self.nemesis.act(&mut self.world);
+            }
+            if backup_at <= self.world.now {
+                backup_at = self.world.now + 2_500;
+                self.back_up();
+                self.poll();
+            }
+            let until = self.nemesis.next_at().min(backup_at).min(end);
+            self.step(&mut items, until);
+            if let Some(failure) = self.broken() {
+                return Some(failure);
+            }
+        }
+        None
+    }
+
+    /// Copies a disk whose broker has had a later session confirmed by the time it is put back.
+    fn back_up(&mut self) {
+        let ids: Vec<_> = self.world.brokers.keys().copied().collect();
+        for id in ids {
+            let stored = self.world.brokers[&id].disk.identity.broker_epoch;
+            let broker = self.world.broker(id);
+            if broker.process.is_none() && broker.backups.iter().all(|b| b.identity.broker_epoch < stored) {
+                broker.backups.clear();
+                self.world.back_up(id);
+            }
+        }
+    }
+
+    fn poll(&mut self) {
+        let ids: Vec<_> = self.world.brokers.keys().copied().collect();
+        for partition in self.world.partitions.clone() {
+            for broker in &ids {
+                self.world.poll(0, *broker, partition);
+            }
+        }
+    }
+
+    /// Does the next thing, or lets time pass until there is one, at most until `until`.
+    fn step(&mut self, items: &mut Vec<(u64, Item)>, until: u64) {
+        self.world.items(items);
+        let due = items.iter().map(|(due, _)| *due).min().unwrap_or(u64::MAX);
+        if due > until {
+            self.world.now = self.world.now.max(until);
+            return;
+        }
+        self.world.now = self.world.now.max(due);
+        items.retain(|(at, _)| *at <= self.world.now);
+        let (_, item) = items[self.world.rng.usize(0..items.len())];
+        self.world.perform(item);
+        self.steps += 1;
+    }
+
+    fn broken(&self) -> Option<String> {
+        if let Some(violation) = self.world.truth.violations.first() {
+            return Some(format!("{}: {}", violation.invariant, violation.text));
+        }
+        if let Some(halt) = self.world.truth.halts.first() {
+            return Some(format!("halt: {halt}"));
+        }
+        (self.steps > STEPS_MAX).then(|| "too many steps".to_owned())
+    }
+
+    fn recovery(&mut self) -> Option<String> {
+        self.world.trace(|| "=== heal".to_owned());
+        self.nemesis.heal(&mut self.world);
+        let end = self.world.now + RECOVERY_MS;
+        let mut items = Vec::new();
+        let mut look_at = self.world.now;
+        while self.world.now < end {
+            self.step(&mut items, look_at);
+            if let Some(failure) = self.broken() {
+                return Some(failure);
+            }
+            if look_at <= self.world.now {
+                look_at = self.world.now + 100;
+                if self.world.is_whole() && self.world.producers.iter().all(Producer::done) {
+                    return None;
+                }
+            }
+        }
+        let producers = self.world.producers.iter().filter(|p| !p.done()).count();
+        Some(format!("liveness: not whole in {RECOVERY_MS} ms after all faults; {producers} producers wait"))
+    }
+
+    /// Replicas are equal by now; consumers read everything.
+    fn verdict(&mut self) -> Option<String> {
+        self.poll();
+        for partition in self.world.partitions.clone() {
+            let position = self.world.consumers[0].positions.get(&partition).copied().unwrap_or(0);
+            let end = self.world.truth.committed_end(partition);
+            if position != end {
+                return Some(format!("unseen: {partition:?} read up to {position}, committed up to {end}"));
+            }
+        }
+        self.broken()
+    }
+}
