@@ -1,9 +1,9 @@
 //! From frames to what the coordinator's one task understands. Nothing is decided here.
 
 use crate::server::{Ask, Input};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::SendError};
 use yak_core::cluster::{ConnectionId, Loss, Request};
-use yak_protocol::error::WireError;
+use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{
     Consume, CreateTopic, DeleteTopic, Heartbeat, Hello, LeaderInfoRequest, Message, Metadata, Offsets,
     Probe, ProbeReply, ProducerIds, ProposeIsr, Publish, ReadRange, RegisterBroker, RegisterConsumer,
@@ -22,8 +22,9 @@ pub(crate) struct Front {
 
 impl Front {
     fn queue(&self, input: Input) {
-        // The task ends only when the process does; a request that is dropped then is answered so.
-        let _ = self.inputs.send(input);
+        if let Err(SendError(Input::Asked { reply, .. })) = self.inputs.send(input) {
+            reply.refuse(&shutting_down());
+        }
     }
 }
 
@@ -53,6 +54,11 @@ impl Service for Front {
     }
 }
 
+/// To requests that the coordinator's task did not take before it ended.
+pub(crate) fn shutting_down() -> WireError {
+    WireError::new(ErrorCode::ShuttingDown, "the coordinator shuts down")
+}
+
 pub(crate) fn connection(peer: &Peer) -> ConnectionId {
     ConnectionId(peer.id())
 }
@@ -76,7 +82,7 @@ fn parse(request: &Incoming) -> Result<Ask, WireError> {
         }
         kind => {
             let what = format!("the coordinator does not answer `{kind}`");
-            return Err(WireError::new(yak_protocol::error::ErrorCode::UnknownKind, what));
+            return Err(WireError::new(ErrorCode::UnknownKind, what));
         }
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::answers;
 use crate::clock::now;
-use crate::front::{PROBE_IDS, connection};
+use crate::front::{PROBE_IDS, connection, shutting_down};
 use crate::journal::{Journal, JournalError};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -114,7 +114,10 @@ impl Server {
             let pause = due.map_or(Duration::MAX, |due| due.since(now()));
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => {
+                    self.turn_away();
+                    return Ok(());
+                }
                 // Before the timer: after a pause of this process the sockets may hold signs of life.
                 count = self.inputs.recv_many(&mut round, INPUTS_PER_ROUND_MAX) => {
                     if count == 0 {
@@ -136,6 +139,16 @@ impl Server {
             }
             if self.journal.wants_snapshot() {
                 self = self.snapshot().await?;
+            }
+        }
+    }
+
+    /// What was queued and not begun is told so: it has had no effect.
+    fn turn_away(&mut self) {
+        self.inputs.close();
+        while let Ok(input) = self.inputs.try_recv() {
+            if let Input::Asked { reply, .. } = input {
+                reply.refuse(&shutting_down());
             }
         }
     }
