@@ -70,6 +70,14 @@ pub enum Command {
     Broker(commands::broker::BrokerArgs),
     /// Publish a file through leaders that die, read it back, and say what was lost
     Demo(commands::demo::DemoArgs),
+    /// Publish lines of stdin or a file, or the rows of a CSV file
+    Produce(commands::produce::ProduceArgs),
+    /// Print records, old ones, new ones or both
+    Consume(commands::consume::ConsumeArgs),
+    /// Make, list, describe and delete topics
+    Topic(commands::topic::TopicArgs),
+    /// Show the cluster
+    Cluster(commands::cluster::ClusterArgs),
 }
 
 impl Command {
@@ -79,7 +87,7 @@ impl Command {
         match self {
             Self::Dev(_) | Self::Coordinator(_) => true,
             Self::Broker(args) => args.command.is_none(),
-            Self::Demo(_) => false,
+            Self::Demo(_) | Self::Produce(_) | Self::Consume(_) | Self::Topic(_) | Self::Cluster(_) => false,
         }
     }
 }

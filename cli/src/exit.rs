@@ -3,6 +3,10 @@
 use std::fmt;
 use std::io::Write as _;
 use std::process::ExitCode;
+use yak_consumer::ConsumeError;
+use yak_producer::ProduceError;
+use yak_protocol::error::ErrorCode;
+use yak_protocol::net::ClusterError;
 
 /// Something failed.
 pub const FAILURE: u8 = 1;
@@ -72,9 +76,18 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     }
     let text = format!("{error:#}");
     if !text.is_empty() {
-        let _ = writeln!(std::io::stderr(), "yak: {text}");
+        let hint = hint_of(error).map(|hint| format!("; {hint}")).unwrap_or_default();
+        let _ = writeln!(std::io::stderr(), "yak: {text}{hint}");
     }
     ExitCode::from(code_of(error))
+}
+
+/// What a server said to do next.
+fn hint_of(error: &anyhow::Error) -> Option<&str> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<ClusterError>() {
+        Some(ClusterError::Refused(refusal)) => refusal.hint.as_deref(),
+        _ => None,
+    })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -86,12 +99,43 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// The exit code of an error: the first cause that has one decides.
 #[must_use]
 pub fn code_of(error: &anyhow::Error) -> u8 {
-    for cause in error.chain() {
-        if let Some(failure) = cause.downcast_ref::<Failure>() {
-            return failure.code;
-        }
+    error.chain().find_map(code_of_cause).unwrap_or(FAILURE)
+}
+
+fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    if let Some(failure) = cause.downcast_ref::<Failure>() {
+        return Some(failure.code);
     }
-    FAILURE
+    if let Some(error) = cause.downcast_ref::<ProduceError>() {
+        return Some(match error {
+            ProduceError::OutcomeUnknown { .. } => OUTCOME_UNKNOWN,
+            _ => error.code().map_or(FAILURE, of_wire_code),
+        });
+    }
+    if let Some(error) = cause.downcast_ref::<ConsumeError>() {
+        return Some(match error {
+            ConsumeError::UnknownTopic { .. }
+            | ConsumeError::UnknownPartition { .. }
+            | ConsumeError::OutOfRange { .. } => NOT_FOUND,
+            ConsumeError::Unreachable(_) => UNREACHABLE,
+            _ => FAILURE,
+        });
+    }
+    cause.downcast_ref::<ClusterError>().map(|error| match error {
+        ClusterError::Refused(error) => of_wire_code(error.code),
+        ClusterError::Timeout { .. } | ClusterError::Unreachable(_) => UNREACHABLE,
+        ClusterError::OutcomeUnknown { .. } => OUTCOME_UNKNOWN,
+        ClusterError::Encode(_) => FAILURE,
+    })
+}
+
+fn of_wire_code(code: ErrorCode) -> u8 {
+    match code {
+        ErrorCode::UnknownTopic | ErrorCode::UnknownPartition | ErrorCode::OffsetOutOfRange => NOT_FOUND,
+        ErrorCode::IllegalTopicName => USAGE,
+        ErrorCode::OutcomeUnknown => OUTCOME_UNKNOWN,
+        _ => FAILURE,
+    }
 }
 
 #[cfg(test)]
@@ -105,5 +149,17 @@ mod tests {
         let error = outcome.context("describing").expect_err("it failed");
         assert_eq!(code_of(&error), NOT_FOUND);
         assert_eq!(code_of(&anyhow::anyhow!("other")), FAILURE);
+    }
+
+    #[test]
+    fn libraries_errors_have_their_codes() {
+        let unknown = ProduceError::OutcomeUnknown { place: "a/0".into(), why: "lost".into() };
+        assert_eq!(code_of(&anyhow::Error::from(unknown).context("line 3")), OUTCOME_UNKNOWN);
+        let missing = ConsumeError::UnknownTopic { topic: "a".into(), nearest: None };
+        assert_eq!(code_of(&missing.into()), NOT_FOUND);
+        let refused = yak_protocol::error::WireError::new(ErrorCode::UnknownTopic, "no");
+        assert_eq!(code_of(&ClusterError::Refused(refused).into()), NOT_FOUND);
+        let nobody = ClusterError::Unreachable("refused".to_owned());
+        assert_eq!(code_of(&nobody.into()), UNREACHABLE);
     }
 }

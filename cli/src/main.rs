@@ -2,9 +2,13 @@
 
 mod arguments;
 mod commands;
+mod connect;
 mod context;
 mod exit;
 mod log;
+mod table;
+mod text;
+mod time;
 
 use arguments::{Cli, Command};
 use clap::Parser;
@@ -36,5 +40,9 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Coordinator(args) => commands::coordinator::run(args, context).await,
         Command::Broker(args) => commands::broker::run(args, context).await,
         Command::Demo(args) => commands::demo::run(args, context).await,
+        Command::Produce(args) => commands::produce::run(args, context).await,
+        Command::Consume(args) => commands::consume::run(args, context).await,
+        Command::Topic(args) => commands::topic::run(args, context).await,
+        Command::Cluster(args) => commands::cluster::run(args, context).await,
     }
 }

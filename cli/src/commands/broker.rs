@@ -61,6 +61,9 @@ pub struct BrokerServerArgs {
 ///
 /// # Errors
 /// When the address or the data dir cannot be used.
-pub async fn run(args: BrokerArgs, _context: Context) -> anyhow::Result<()> {
+pub async fn run(args: BrokerArgs, context: Context) -> anyhow::Result<()> {
+    if let Some(BrokerCommand::List) = args.command {
+        return super::cluster::list_brokers(context).await;
+    }
     anyhow::bail!("the broker is not part of this build (listen {})", args.server.listen)
 }

@@ -1,6 +1,10 @@
 //! One command, one file: its arguments and what it does.
 
 pub mod broker;
+pub mod cluster;
+pub mod consume;
 pub mod coordinator;
 pub mod demo;
 pub mod dev;
+pub mod produce;
+pub mod topic;

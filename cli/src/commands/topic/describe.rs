@@ -1,0 +1,202 @@
+use super::{broker_name, health, partitions};
+use crate::context::Context;
+use crate::exit::{self, Failure};
+use crate::{connect, table, text};
+use clap::Args;
+use serde::Serialize;
+use std::time::{Duration, Instant};
+use yak_protocol::ids::{BrokerId, PartitionIndex};
+use yak_protocol::message::{Durability, MetadataReply, OffsetsReply, PartitionInfo, TopicInfo};
+use yak_protocol::names::nearest;
+use yak_protocol::net::Cluster;
+
+/// How long the offsets of one partition are waited for.
+const OFFSETS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Show topics, and say in words what they survive.
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Examples:
+  yak topic describe orders
+  yak topic describe orders payments
+  yak topic describe orders --output json | jq '.[0].partitions[].leader'")]
+pub struct DescribeArgs {
+    /// Their names
+    #[arg(required = true, value_name = "TOPIC")]
+    topics: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Description {
+    topic: String,
+    topic_id: String,
+    wanted_replicas: u32,
+    min_isr: u32,
+    durability: Durability,
+    batch_bytes_max: u32,
+    health: String,
+    survives: String,
+    partitions: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    partition: PartitionIndex,
+    leader: Option<BrokerId>,
+    leader_epoch: u32,
+    replicas: Vec<BrokerId>,
+    in_sync: Vec<BrokerId>,
+    eligible: Vec<BrokerId>,
+    log_start: Option<u64>,
+    high_watermark: Option<u64>,
+}
+
+pub(super) async fn run(args: DescribeArgs, context: Context) -> anyhow::Result<()> {
+    let (cluster, metadata) = connect::reach(&context).await?;
+    let mut descriptions = Vec::new();
+    for name in &args.topics {
+        let Some(topic) = metadata.topics.iter().find(|topic| topic.name == *name) else {
+            let near = nearest(name, metadata.topics.iter().map(|topic| topic.name.as_str()));
+            let hint = near.map_or_else(
+                || "; `yak topic list` shows those that exist".to_owned(),
+                |near| format!("; did you mean {near}?"),
+            );
+            return Err(Failure::new(exit::NOT_FOUND, format!("there is no topic {name}{hint}")).into());
+        };
+        descriptions.push(describe(&cluster, &metadata, topic).await);
+    }
+    if context.json() {
+        return Ok(table::print_json(&descriptions)?);
+    }
+    for (at, description) in descriptions.iter().enumerate() {
+        if at > 0 {
+            table::print_line("")?;
+        }
+        print(&context, &metadata, description)?;
+    }
+    Ok(())
+}
+
+async fn describe(cluster: &Cluster, metadata: &MetadataReply, topic: &TopicInfo) -> Description {
+    let partitions = partitions(metadata, topic.id);
+    let mut rows = Vec::new();
+    for info in &partitions {
+        let log = if info.leader.is_some() { offsets(cluster, topic, info).await } else { None };
+        rows.push(Row {
+            partition: info.id.partition,
+            leader: info.leader,
+            leader_epoch: info.leader_epoch.0,
+            replicas: info.replicas.clone(),
+            in_sync: info.isr.clone(),
+            eligible: info.elr.clone(),
+            log_start: log.map(|log| log.log_start.0),
+            high_watermark: log.map(|log| log.high_watermark.0),
+        });
+    }
+    let replicas = partitions.iter().map(|info| info.replicas.len()).min().unwrap_or_default();
+    let min_isr = partitions.iter().map(|info| info.min_isr).min().unwrap_or(topic.min_isr);
+    Description {
+        topic: topic.name.clone(),
+        topic_id: topic.id.to_string(),
+        wanted_replicas: topic.wanted_replicas,
+        min_isr: topic.min_isr,
+        durability: topic.config.durability,
+        batch_bytes_max: topic.config.batch_bytes_max,
+        health: health(topic.wanted_replicas, &partitions),
+        survives: survives(u32::try_from(replicas).unwrap_or(u32::MAX), min_isr, topic.config.durability),
+        partitions: rows,
+    }
+}
+
+async fn offsets(cluster: &Cluster, topic: &TopicInfo, info: &PartitionInfo) -> Option<OffsetsReply> {
+    let deadline = Instant::now() + OFFSETS_TIMEOUT;
+    let asked = yak_consumer::offsets(cluster, &topic.name, info.id.partition, None, deadline).await;
+    asked.inspect_err(|error| tracing::warn!("{}/{}: {error}", topic.name, info.id.partition)).ok()
+}
+
+fn print(context: &Context, metadata: &MetadataReply, description: &Description) -> std::io::Result<()> {
+    let Description { topic, durability, min_isr, survives, health, .. } = description;
+    let durability = durability_name(*durability);
+    let replicas = description.wanted_replicas;
+    table::print_line(&format!("{topic}: {replicas} replicas, min ISR {min_isr}, durability {durability}"))?;
+    table::print_line(&format!("  {survives}"))?;
+    table::print_line(&format!("  health: {health}"))?;
+    let names = |ids: &[BrokerId]| {
+        let names: Vec<_> = ids.iter().map(|id| broker_name(metadata, *id)).collect();
+        if names.is_empty() { "-".to_owned() } else { names.join(",") }
+    };
+    let cells: Vec<_> = description
+        .partitions
+        .iter()
+        .map(|row| {
+            let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), text::thousands);
+            let records = row.high_watermark.zip(row.log_start).map(|(end, start)| end.saturating_sub(start));
+            vec![
+                row.partition.to_string(),
+                row.leader.map_or_else(|| "none".to_owned(), |id| broker_name(metadata, id)),
+                row.leader_epoch.to_string(),
+                names(&row.replicas),
+                names(&row.in_sync),
+                number(row.log_start),
+                number(row.high_watermark),
+                number(records),
+            ]
+        })
+        .collect();
+    let headings =
+        ["PARTITION", "LEADER", "EPOCH", "REPLICAS", "IN-SYNC", "LOG-START", "HIGH-WATERMARK", "RECORDS"];
+    table::print(context, &headings, &cells, &())
+}
+
+pub(super) fn durability_name(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Fsync => "fsync",
+        Durability::Replicated => "replicated",
+    }
+}
+
+/// What a topic survives, in words. An acknowledged record is on every in-sync replica, and those are at
+/// least `min_isr`.
+fn survives(replicas: u32, min_isr: u32, durability: Durability) -> String {
+    let brokers = |count: u32| if count == 1 { "1 broker".to_owned() } else { format!("{count} brokers") };
+    let losses = min_isr.min(replicas).saturating_sub(1);
+    let loss = if losses == 0 {
+        "does not survive the loss of the broker that has it: a lost disk can lose acknowledged records"
+            .to_owned()
+    } else {
+        format!("survives the loss of {} without losing records", brokers(losses))
+    };
+    let down = replicas.saturating_sub(min_isr);
+    let publishing = match (down, replicas) {
+        (_, 1) => "publishing stops while that broker is down".to_owned(),
+        (0, _) => "publishing stops as soon as one replica is down or out of sync".to_owned(),
+        (_, _) if min_isr <= 1 => format!("publishing goes on with {} down", brokers(down)),
+        (_, _) => format!("publishing stops below {min_isr} in-sync replicas"),
+    };
+    let power = match durability {
+        Durability::Fsync => "crashes and power cuts lose nothing that was acknowledged",
+        Durability::Replicated => {
+            "crashes of processes lose nothing; a power cut of all in-sync replicas at once can lose the last second"
+        }
+    };
+    format!("{loss}; {publishing}; {power}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_topic_survives_in_words() {
+        let text = survives(3, 2, Durability::Fsync);
+        assert!(text.starts_with(
+            "survives the loss of 1 broker without losing records; publishing stops below 2 in-sync replicas"
+        ));
+        assert!(text.contains("power cuts lose nothing"));
+        assert!(survives(5, 3, Durability::Fsync).starts_with("survives the loss of 2 brokers"));
+        assert!(survives(2, 1, Durability::Fsync).contains("publishing goes on with 1 broker down"));
+        assert!(survives(2, 2, Durability::Fsync).contains("as soon as one replica is down"));
+        assert!(survives(1, 1, Durability::Fsync).contains("does not survive"));
+        assert!(survives(3, 2, Durability::Replicated).contains("can lose the last second"));
+    }
+}

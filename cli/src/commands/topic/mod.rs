@@ -1,0 +1,120 @@
+//! `yak topic`: makes, lists, describes and deletes topics.
+
+mod create;
+mod delete;
+mod describe;
+mod list;
+
+use crate::context::Context;
+use clap::{Args, Subcommand};
+use yak_protocol::ids::{BrokerId, TopicId};
+use yak_protocol::message::{MetadataReply, PartitionInfo};
+
+/// Make, list, describe and delete topics.
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Examples:
+  yak topic create orders payments -p 6 -r 3
+  yak topic list
+  yak topic describe orders --output json")]
+pub struct TopicArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: TopicCommand,
+}
+
+/// What to do with topics.
+#[derive(Subcommand, Debug)]
+pub enum TopicCommand {
+    /// Make topics
+    Create(create::CreateArgs),
+    /// List all topics
+    List(list::ListArgs),
+    /// Show topics, and say in words what they survive
+    Describe(describe::DescribeArgs),
+    /// Delete topics and all their records
+    Delete(delete::DeleteArgs),
+}
+
+/// Runs one of them.
+///
+/// # Errors
+/// When the cluster cannot be reached, or refuses.
+pub async fn run(args: TopicArgs, context: Context) -> anyhow::Result<()> {
+    match args.command {
+        TopicCommand::Create(args) => create::run(args, context).await,
+        TopicCommand::List(args) => list::run(args, context).await,
+        TopicCommand::Describe(args) => describe::run(args, context).await,
+        TopicCommand::Delete(args) => delete::run(args, context).await,
+    }
+}
+
+/// The partitions of a topic, by index.
+fn partitions(metadata: &MetadataReply, topic: TopicId) -> Vec<&PartitionInfo> {
+    let mut partitions: Vec<_> = metadata.partitions.iter().filter(|info| info.id.topic == topic).collect();
+    partitions.sort_by_key(|info| info.id.partition);
+    partitions
+}
+
+/// A broker's name, as far as it is known.
+pub(super) fn broker_name(metadata: &MetadataReply, id: BrokerId) -> String {
+    let known = metadata.brokers.iter().find(|broker| broker.id == id);
+    known.map_or_else(|| format!("broker {id}"), |broker| broker.name.clone())
+}
+
+/// How a topic fares: `ok`, or what is wrong with how many of its partitions.
+fn health(wanted_replicas: u32, partitions: &[&PartitionInfo]) -> String {
+    let count = |wrong: fn(&PartitionInfo) -> bool| partitions.iter().filter(|info| wrong(info)).count();
+    let leaderless = count(|info| info.leader.is_none());
+    let below_min = count(|info| info.leader.is_some() && (info.isr.len() as u64) < u64::from(info.min_isr));
+    let behind = count(|info| info.isr.len() < info.replicas.len());
+    let fewer =
+        partitions.iter().filter(|info| (info.replicas.len() as u64) < u64::from(wanted_replicas)).count();
+    let mut troubles = Vec::new();
+    for (count, what) in [
+        (leaderless, "without a leader"),
+        (below_min, "below min ISR"),
+        (behind, "with replicas out of sync"),
+        (fewer, "with fewer replicas than wanted"),
+    ] {
+        if count > 0 {
+            troubles.push(format!("{count} {what}"));
+        }
+    }
+    if troubles.is_empty() { "ok".to_owned() } else { troubles.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use yak_protocol::ids::{LeaderEpoch, PartitionEpoch, PartitionIndex, TopicPartition};
+
+    pub(super) fn partition(leader: Option<u32>, isr: &[u32]) -> PartitionInfo {
+        PartitionInfo {
+            id: TopicPartition { topic: TopicId(1), partition: PartitionIndex(0) },
+            replicas: vec![BrokerId(1), BrokerId(2), BrokerId(3)],
+            leader: leader.map(BrokerId),
+            leader_epoch: LeaderEpoch(1),
+            partition_epoch: PartitionEpoch(1),
+            isr: isr.iter().copied().map(BrokerId).collect(),
+            elr: Vec::new(),
+            min_isr: 2,
+            recovering: false,
+        }
+    }
+
+    #[test]
+    fn health_names_what_is_wrong() {
+        let (well, behind, below, dead) = (
+            partition(Some(1), &[1, 2, 3]),
+            partition(Some(1), &[1, 2]),
+            partition(Some(1), &[1]),
+            partition(None, &[]),
+        );
+        assert_eq!(health(3, &[&well]), "ok");
+        assert_eq!(health(3, &[&well, &behind]), "1 with replicas out of sync");
+        assert_eq!(health(3, &[&below]), "1 below min ISR, 1 with replicas out of sync");
+        assert_eq!(health(3, &[&dead]), "1 without a leader, 1 with replicas out of sync");
+        assert_eq!(health(4, &[&well]), "1 with fewer replicas than wanted");
+    }
+}
