@@ -138,7 +138,7 @@ impl Checkpoints {
             *went > lsn
         });
         let generation = self.generation + 1;
-        let path = shared.root.join(CHECKPOINT[usize::from(generation % 2 == 0)]);
+        let path = shared.root.join(CHECKPOINT[usize::from(generation.is_multiple_of(2))]);
         let mut out = vec![0; HEADER_BYTES];
         for log in self.logs.values() {
             let length = u32::try_from(log.len()).unwrap_or(u32::MAX);

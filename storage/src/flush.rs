@@ -324,8 +324,9 @@ impl Flusher {
         while let Some(((id, segment), file)) = self.unsynced.pop_first() {
             file.sync().map_err(|error| Fault::Sync(self.shared.files.path(id, segment), error))?;
         }
-        // Children before parents: a name that is on disk should lead to something that is, too.
-        while let Some(dir) = self.unsynced_dirs.pop_last() {
+        // Where things are moved to comes before where they were: "orphan" sorts before "topics". And a
+        // folder comes before what is in it.
+        while let Some(dir) = self.unsynced_dirs.pop_first() {
             match self.shared.io.sync_dir(&dir) {
                 // Removed meanwhile, with all that was in it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -362,9 +363,9 @@ impl Flusher {
                 }
                 let to = root.join(ORPHAN).join(layout::aside_name(id, lsn));
                 let path = shared.files.path(id, segment);
-                self.unsynced_dirs.insert(to.clone());
-                self.unsynced_dirs.insert(root.join(ORPHAN));
                 let target = to.join(PartitionFile::Segment(segment).name());
+                self.unsynced_dirs.insert(root.join(ORPHAN));
+                self.unsynced_dirs.insert(to.clone());
                 io.create_dir_all(&to).and_then(|()| {
                     shared.files.without(id, segment, || set_aside(io.as_ref(), &path, &target))
                 })
@@ -374,14 +375,12 @@ impl Flusher {
                 self.leave(id);
                 let to = root.join(ORPHAN).join(layout::aside_name(id, lsn));
                 self.unsynced_dirs.insert(root.join(ORPHAN));
-                io.create_dir_all(&root.join(ORPHAN))
-                    .and_then(|()| shared.files.without_partition(id, || set_aside(io.as_ref(), &dir, &to)))
+                shared.files.without_partition(id, || set_aside(io.as_ref(), &dir, &to))
             }
             FileOp::Delete { lsn } => {
                 self.leave(id);
                 let to = root.join(TRASH).join(layout::aside_name(id, lsn));
-                io.create_dir_all(&root.join(TRASH))
-                    .and_then(|()| shared.files.without_partition(id, || set_aside(io.as_ref(), &dir, &to)))
+                shared.files.without_partition(id, || set_aside(io.as_ref(), &dir, &to))
             }
         };
         match outcome {
@@ -435,8 +434,11 @@ impl Flusher {
     }
 
     fn empty_trash(&self) {
+        // Whatever cannot be removed now is removed at the next start.
         let trash = self.shared.root.join(TRASH);
-        let _ = self.shared.io.remove_dir_all(&trash);
+        for entry in self.shared.io.list(&trash).unwrap_or_default() {
+            let _ = self.shared.io.remove_dir_all(&trash.join(entry.name));
+        }
         let topics = self.shared.root.join(TOPICS);
         for entry in self.shared.io.list(&topics).unwrap_or_default() {
             let dir = topics.join(&entry.name);

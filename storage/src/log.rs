@@ -149,10 +149,11 @@ impl Log {
             }
             for bytes in &batches {
                 let header = parsed(bytes)?;
-                if header.max_timestamp >= timestamp {
-                    if let Some(found) = first_at(bytes, &header, timestamp, self.bounds().0) {
-                        return Ok(Some(found).filter(|offset| *offset < below));
-                    }
+                let may = header.max_timestamp >= timestamp;
+                if let Some(found) =
+                    may.then(|| first_at(bytes, &header, timestamp, self.bounds().0)).flatten()
+                {
+                    return Ok(Some(found).filter(|offset| *offset < below));
                 }
                 from = header.next_offset();
             }

@@ -251,10 +251,7 @@ fn set_aside(shared: &Shared, id: TopicPartition, path: &Path, name: Option<&str
             shared.io.create_dir_all(&to)?;
             shared.io.rename(path, &to.join(name))
         }
-        None => {
-            shared.io.create_dir_all(&orphan)?;
-            shared.io.rename(path, &to)
-        }
+        None => shared.io.rename(path, &to),
     }
 }
 
@@ -287,8 +284,8 @@ fn stray_folders(shared: &Shared) -> io::Result<()> {
         }
     }
     let trash = shared.root.join(TRASH);
-    if shared.io.exists(&trash)? {
-        shared.io.remove_dir_all(&trash)?;
+    for entry in shared.io.list(&trash)? {
+        shared.io.remove_dir_all(&trash.join(entry.name))?;
     }
     Ok(())
 }

@@ -210,7 +210,8 @@ impl LogState {
             self.file_ops.push(FileOp::Remove { segment: segment.base });
             self.flushed_end = self.flushed_end.max(Offset(segment.end));
         }
-        while self.tail.front().is_some_and(|batch| batch.next <= to.0) {
+        // What lies below in a segment that stays must still be written: no holes.
+        while self.tail.front().is_some_and(|batch| batch.next <= to.0.min(self.flushed_end.0)) {
             self.tail.pop_front();
         }
         self.damaged.drop_below(to);

@@ -5,7 +5,7 @@ use crate::error::{OpenError, StoreError};
 use crate::files::SegmentFiles;
 use crate::identity::{Identity, IdentityFile};
 use crate::io::Io;
-use crate::layout::{self, KNOWN, LOCK, ORPHAN, TOPICS, WAL};
+use crate::layout::{self, KNOWN, LOCK, ORPHAN, TOPICS, TRASH, WAL};
 use crate::log::Log;
 use crate::recovery::{Recovered, recover};
 use crate::shared::{Job, Lock, LogCell, Shared};
@@ -52,7 +52,7 @@ impl Store {
             let path = path.to_owned();
             move |source| OpenError::Unusable { action, path, source }
         };
-        io.create_dir_all(dir).map_err(unusable("make the folder", dir))?;
+        make_durable_dir(io.as_ref(), dir).map_err(unusable("make the folder", dir))?;
         let lock_path = dir.join(LOCK);
         let Some(lock) = io.lock(&lock_path).map_err(unusable("lock", &lock_path))? else {
             let holder = crate::io::read_whole(io.as_ref(), &lock_path).unwrap_or_default();
@@ -61,10 +61,12 @@ impl Store {
             return Err(OpenError::Locked { dir: dir.to_owned(), holder });
         };
         let identity = IdentityFile::open(io.as_ref(), dir)?;
-        for name in [WAL, TOPICS] {
+        for name in [WAL, TOPICS, ORPHAN, TRASH] {
             io.create_dir_all(&dir.join(name)).map_err(unusable("make the folder", &dir.join(name)))?;
         }
-        io.sync_dir(dir).map_err(unusable("sync", dir))?;
+        for path in [dir, &dir.join(WAL)] {
+            io.sync_dir(path).map_err(unusable("sync", path))?;
+        }
         for entry in io.list(dir).map_err(unusable("list", dir))? {
             if !KNOWN.contains(&entry.name.as_str()) {
                 let file = dir.join(&entry.name);
@@ -285,6 +287,30 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("dir", &self.shared.root).finish_non_exhaustive()
     }
+}
+
+/// Makes a folder, and the names of all folders that were made for it durable.
+fn make_durable_dir(io: &dyn Io, dir: &Path) -> std::io::Result<()> {
+    let mut made = Vec::new();
+    for ancestor in dir.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+        if io.exists(ancestor)? {
+            break;
+        }
+        made.push(ancestor);
+    }
+    io.create_dir_all(dir)?;
+    // The dir itself always: whoever made it may have stopped before its name was on disk.
+    if made.is_empty() {
+        made.push(dir);
+    }
+    for path in made {
+        match path.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => io.sync_dir(Path::new("."))?,
+            Some(parent) => io.sync_dir(parent)?,
+            None => {}
+        }
+    }
+    Ok(())
 }
 
 fn check(config: &StoreConfig) -> Result<(), OpenError> {

@@ -1,5 +1,5 @@
 //! What was synced is there after a clean stop and after a crash of the process.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod harness;
 

@@ -4,6 +4,7 @@
 //! and a name is on disk after [`Io::sync_dir`] of its folder. Nothing else is assumed.
 
 mod real;
+pub mod sim;
 
 pub use real::RealIo;
 

@@ -99,7 +99,8 @@ impl RoundHeader {
             crc,
         };
         let least = 2 * (HEADER_BYTES as u64 + u64::from(header.entries) * ENTRY_BYTES as u64);
-        (u64::from(header.length) >= least && header.length as usize % ALIGN == 0).then_some((header, end))
+        (u64::from(header.length) >= least && (header.length as usize).is_multiple_of(ALIGN))
+            .then_some((header, end))
     }
 
     fn table_bytes(&self) -> usize {

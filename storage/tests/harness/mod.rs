@@ -1,5 +1,5 @@
 //! What the tests share: batches with a known content, an observer to wait on, and a store on any disk.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
 use bytes::Bytes;
 use std::path::Path;
@@ -173,7 +173,7 @@ impl Writer {
 pub fn small() -> StoreConfig {
     StoreConfig {
         segment_bytes: 400,
-        wal_file_bytes: 32 << 10,
+        wal_file_bytes: 9 << 10,
         index_interval_bytes: 100,
         checkpoint: Duration::from_secs(3600),
         reserve_bytes: Some(0),
