@@ -205,6 +205,12 @@ impl Log {
         producers::load(&self.shared, &self.cell, below)
     }
 
+    /// The epoch history, as far as written: where each leader epoch starts, ascending.
+    #[must_use]
+    pub fn epochs(&self) -> Vec<EpochStart> {
+        self.cell.state.get().epochs.clone()
+    }
+
     /// The segments, ascending; the last one takes appends.
     #[must_use]
     pub fn segments(&self) -> Vec<SegmentInfo> {
