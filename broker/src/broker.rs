@@ -1,0 +1,176 @@
+//! What all parts of one broker share.
+
+use crate::cluster_map::ClusterMap;
+use crate::config::{BrokerConfig, CATCH_UP_READS, PUBLISH_MEMORY_BYTES};
+use crate::coordinator_link::CoordinatorLink;
+use crate::data_dir::DataDir;
+use crate::partition::PartitionHandle;
+use crate::peers::Peers;
+use crate::requests::Creations;
+use crate::streams::{FollowerStreams, LeaderStreams, wrong_cluster};
+use crate::tasks::Tasks;
+use dashmap::DashMap;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, RwLock};
+use tokio::sync::Semaphore;
+use yak_protocol::error::WireError;
+use yak_protocol::ids::{BrokerEpoch, BrokerId, ClusterId, Incarnation, TopicPartition};
+use yak_storage::{Identity, Recovered, StoreError};
+
+/// One running broker.
+pub(crate) struct Broker {
+    pub(crate) config: BrokerConfig,
+    /// Where clients and brokers reach it.
+    pub(crate) address: String,
+    /// Whether it answers beyond loopback without authentication.
+    pub(crate) insecure: bool,
+    /// The longest frame that its listener takes, in bytes.
+    pub(crate) max_frame_bytes: u32,
+    /// This process: a new one for every start.
+    pub(crate) incarnation: Incarnation,
+    pub(crate) store: Arc<DataDir>,
+    pub(crate) tasks: Tasks,
+    /// What the coordinator said.
+    pub(crate) cluster: ClusterMap,
+    pub(crate) link: CoordinatorLink,
+    /// Partitions that run here.
+    pub(crate) partitions: DashMap<TopicPartition, Arc<PartitionHandle>>,
+    /// Logs that were found in the data dir and whose partitions do not run (yet).
+    pub(crate) recovered: Mutex<BTreeMap<TopicPartition, Recovered>>,
+    pub(crate) leader_streams: LeaderStreams,
+    pub(crate) follower_streams: FollowerStreams,
+    /// Connections to other brokers, for what is passed on.
+    pub(crate) peers: Peers,
+    /// Bounds the reads from files for catching-up followers.
+    pub(crate) catch_up_reads: Semaphore,
+    /// Bytes of publishes that may wait to be written, over all partitions.
+    pub(crate) publish_memory: Arc<Semaphore>,
+    /// Topics that are being made by their first publish.
+    pub(crate) creations: Creations,
+    /// Numbers consumer sessions.
+    pub(crate) consumers: AtomicU64,
+    /// Turns keyless plain records round the partitions.
+    pub(crate) keyless: AtomicU64,
+    session: RwLock<Option<Session>>,
+}
+
+/// The session with the coordinator that this broker acts in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Session {
+    pub(crate) cluster_id: ClusterId,
+    pub(crate) broker_id: BrokerId,
+    pub(crate) broker_epoch: BrokerEpoch,
+}
+
+/// What [`Broker::new`] is made of, beyond its configuration.
+pub(crate) struct Parts {
+    pub(crate) address: String,
+    pub(crate) insecure: bool,
+    pub(crate) max_frame_bytes: u32,
+    pub(crate) store: DataDir,
+    pub(crate) tasks: Tasks,
+    pub(crate) link: CoordinatorLink,
+}
+
+impl Broker {
+    pub(crate) fn new(config: BrokerConfig, parts: Parts) -> Self {
+        let Parts { address, insecure, max_frame_bytes, store, tasks, link } = parts;
+        let recovered = store.recovered().into_iter().collect();
+        Self {
+            config,
+            address,
+            insecure,
+            max_frame_bytes,
+            incarnation: Incarnation(uuid::Uuid::new_v4().as_u128()),
+            store: Arc::new(store),
+            tasks,
+            cluster: ClusterMap::new(),
+            link,
+            partitions: DashMap::new(),
+            recovered: Mutex::new(recovered),
+            leader_streams: LeaderStreams::default(),
+            follower_streams: FollowerStreams::default(),
+            peers: Peers::default(),
+            catch_up_reads: Semaphore::new(CATCH_UP_READS),
+            publish_memory: Arc::new(Semaphore::new(PUBLISH_MEMORY_BYTES)),
+            creations: Creations::default(),
+            consumers: AtomicU64::new(0),
+            keyless: AtomicU64::new(fastrand::u64(..)),
+            session: RwLock::new(None),
+        }
+    }
+
+    /// The partition, if it runs here. Never holds the map across an await.
+    pub(crate) fn partition(&self, id: TopicPartition) -> Option<Arc<PartitionHandle>> {
+        self.partitions.get(&id).map(|found| found.clone())
+    }
+
+    /// The session that partitions act in; `None` before the first registration.
+    pub(crate) fn session(&self) -> Option<Session> {
+        *self.session.read().expect("nobody panics while holding it")
+    }
+
+    /// This broker's number, once it has one.
+    pub(crate) fn id(&self) -> Option<BrokerId> {
+        self.session().map(|session| session.broker_id)
+    }
+
+    /// Takes over a session; returns whether it is another one than before.
+    pub(crate) fn set_session(&self, session: Session) -> bool {
+        let before = self.session.write().expect("nobody panics while holding it").replace(session);
+        before != Some(session)
+    }
+
+    /// Whether the coordinator holds this broker fenced, as far as is known here.
+    pub(crate) fn fenced(&self) -> bool {
+        let me = self.id().and_then(|id| self.cluster.broker(id));
+        me.is_none_or(|me| me.fenced)
+    }
+
+    /// Refuses a sender of another cluster.
+    pub(crate) fn check_cluster(&self, theirs: ClusterId) -> Result<(), WireError> {
+        match self.session() {
+            Some(session) if session.cluster_id != theirs => Err(wrong_cluster(session.cluster_id, theirs)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Changes the identity in the data dir; durable when it returns.
+    pub(crate) async fn update_identity<F>(&self, change: F) -> Result<(), StoreError>
+    where
+        F: FnOnce(&mut Identity) + Send + 'static,
+    {
+        let store = self.store.clone();
+        let updated = self.tasks.blocking("identity", move || store.update_identity(change)).await;
+        updated.unwrap_or(Err(StoreError::Stopped))
+    }
+
+    /// What was found of a partition's log when the broker started, if it does not run yet.
+    pub(crate) fn recovered_log(&self, id: TopicPartition) -> Option<Recovered> {
+        self.recovered.lock().expect("nobody panics while holding it").get(&id).cloned()
+    }
+
+    /// Forgets the recovered logs that `matches`; returns their partitions.
+    pub(crate) fn forget_recovered(&self, matches: impl Fn(TopicPartition) -> bool) -> Vec<TopicPartition> {
+        let mut recovered = self.recovered.lock().expect("nobody panics while holding it");
+        let ids: Vec<_> = recovered.keys().copied().filter(|id| matches(*id)).collect();
+        for id in &ids {
+            recovered.remove(id);
+        }
+        ids
+    }
+
+    /// Why the broker cannot do its job now, if it cannot.
+    pub(crate) fn unhealthy(&self) -> Option<String> {
+        if let Some(lost) = self.link.lost() {
+            return Some(format!("the coordinator cannot be reached: {lost}"));
+        }
+        if self.fenced() {
+            return Some(
+                "the coordinator has fenced this broker; it leads nothing until it has caught up".to_owned(),
+            );
+        }
+        None
+    }
+}

@@ -1,0 +1,232 @@
+//! The broker's one connection to the active coordinator: its session, its lease, and what it is told.
+
+mod apply;
+mod producer_ids;
+mod register;
+mod session;
+
+pub(crate) use apply::Update;
+pub(crate) use producer_ids::ProducerIdBlocks;
+
+use crate::broker::{Broker, Session};
+use crate::clock;
+use crate::config::{COORDINATOR_TIMEOUT, RECONNECT};
+use crate::error::BrokerError;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use yak_core::time::Now;
+use yak_protocol::error::{ErrorCode, WireError};
+use yak_protocol::ids::{BrokerEpoch, BrokerId, TopicPartition};
+use yak_protocol::message::{IsrProposal, Message, StreamSilent};
+use yak_protocol::net::{Connection, RequestError};
+
+/// How often the log repeats that the coordinator cannot be reached.
+const REMIND: Duration = Duration::from_secs(5);
+
+/// What the rest of the broker may ask of the link.
+pub(crate) struct CoordinatorLink {
+    /// The connection of the current session.
+    connection: watch::Sender<Option<Connection>>,
+    /// Until when the lease runs, in ms of the broker's clock; 0 = never had one.
+    lease_until: AtomicU64,
+    /// The session that was granted last; what the next registration resumes.
+    granted: Mutex<Option<Session>>,
+    /// Why there is no session now.
+    lost: Mutex<Option<Lost>>,
+    /// Damage that the coordinator has not been told of: whether any is left in that replica.
+    damage: Mutex<BTreeMap<TopicPartition, bool>>,
+    proposals: mpsc::UnboundedSender<IsrProposal>,
+    silence: mpsc::UnboundedSender<StreamSilent>,
+    /// Wakes the session: a heartbeat is wanted now.
+    heartbeat_now: Notify,
+    /// Wakes the session: a full copy of the metadata is wanted.
+    full_copy_wanted: Notify,
+    draining: AtomicBool,
+    drained: CancellationToken,
+    pub(crate) producer_ids: ProducerIdBlocks,
+}
+
+struct Lost {
+    reason: String,
+    since: Instant,
+}
+
+/// What partitions and streams hand to the link's task.
+pub(crate) struct Inputs {
+    proposals: mpsc::UnboundedReceiver<IsrProposal>,
+    silence: mpsc::UnboundedReceiver<StreamSilent>,
+}
+
+impl CoordinatorLink {
+    pub(crate) fn new() -> (Self, Inputs) {
+        let (proposals, proposals_in) = mpsc::unbounded_channel();
+        let (silence, silence_in) = mpsc::unbounded_channel();
+        let lost = Lost { reason: "not reached yet".to_owned(), since: Instant::now() };
+        let link = Self {
+            connection: watch::Sender::new(None),
+            lease_until: AtomicU64::new(0),
+            granted: Mutex::default(),
+            lost: Mutex::new(Some(lost)),
+            damage: Mutex::default(),
+            proposals,
+            silence,
+            heartbeat_now: Notify::new(),
+            full_copy_wanted: Notify::new(),
+            draining: AtomicBool::new(false),
+            drained: CancellationToken::new(),
+            producer_ids: ProducerIdBlocks::default(),
+        };
+        (link, Inputs { proposals: proposals_in, silence: silence_in })
+    }
+
+    /// Whether the lease runs: the coordinator cannot have given this broker up without a fence that
+    /// the replication rules would notice.
+    pub(crate) fn lease_held(&self) -> bool {
+        clock::now() < Now(self.lease_until.load(Ordering::Acquire))
+    }
+
+    /// The lease runs from the moment its request was *sent*; it never gets shorter.
+    fn renew_lease(&self, sent: Now, lease_ms: u64) {
+        let until = sent + Duration::from_millis(lease_ms);
+        self.lease_until.fetch_max(until.0, Ordering::AcqRel);
+    }
+
+    /// The session to resume, if there is one.
+    fn granted(&self) -> Option<Session> {
+        *self.granted.lock().expect("nobody panics while holding it")
+    }
+
+    fn set_granted(&self, session: Option<Session>) {
+        *self.granted.lock().expect("nobody panics while holding it") = session;
+    }
+
+    /// Why the coordinator cannot be reached now, if it cannot, in words.
+    pub(crate) fn lost(&self) -> Option<String> {
+        let lost = self.lost.lock().expect("nobody panics while holding it");
+        lost.as_ref().map(|lost| format!("{} (for {:.1} s)", lost.reason, lost.since.elapsed().as_secs_f64()))
+    }
+
+    fn set_lost(&self, reason: Option<String>) {
+        let mut lost = self.lost.lock().expect("nobody panics while holding it");
+        *lost = reason
+            .map(|reason| Lost { since: lost.as_ref().map_or_else(Instant::now, |lost| lost.since), reason });
+    }
+
+    /// The error for what only the coordinator can do.
+    pub(crate) fn unavailable(&self) -> WireError {
+        let reason = self.lost().unwrap_or_else(|| "it does not answer".to_owned());
+        WireError::new(ErrorCode::CoordinatorUnavailable, format!("the coordinator cannot be reached: {reason}"))
+            .hint("publishing and consuming of existing topics go on; start the coordinator, or check the network to it")
+    }
+
+    /// Proposes another ISR; the outcome arrives as an event of the partition.
+    pub(crate) fn propose(&self, proposal: IsrProposal) {
+        let _ = self.proposals.send(proposal);
+    }
+
+    /// Tells the coordinator about damage with the next heartbeat, which is sent now.
+    pub(crate) fn report_damage(&self, id: TopicPartition, damaged: bool) {
+        self.damage.lock().expect("nobody panics while holding it").insert(id, damaged);
+        self.heartbeat_now.notify_one();
+    }
+
+    /// Reports a leader's silent stream; while there is no session the report is dropped: the
+    /// coordinator that comes back looks for itself.
+    pub(crate) fn report_silent(&self, leader: BrokerId, leader_broker_epoch: BrokerEpoch, silent: Duration) {
+        let silent_ms = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
+        let (broker_id, broker_epoch) = (BrokerId::ZERO, BrokerEpoch::ZERO);
+        let _ = self.silence.send(StreamSilent {
+            broker_id,
+            broker_epoch,
+            leader,
+            leader_broker_epoch,
+            silent_ms,
+        });
+    }
+
+    /// Asks the coordinator something on behalf of a client; waits for a connection as long as allowed.
+    pub(crate) async fn ask<M: Message>(&self, message: &M) -> Result<M::Reply, WireError> {
+        let deadline = Instant::now() + COORDINATOR_TIMEOUT;
+        let mut connections = self.connection.subscribe();
+        let connected = timeout(COORDINATOR_TIMEOUT, connections.wait_for(Option::is_some));
+        let connection = match connected.await {
+            Ok(Ok(connection)) => connection.clone().ok_or_else(|| self.unavailable())?,
+            _ => return Err(self.unavailable()),
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        match timeout(left, connection.request(message, Vec::new())).await {
+            Ok(Ok(answer)) => Ok(answer.body),
+            Ok(Err(RequestError::Refused(error))) => Err(error),
+            Ok(Err(lost)) => Err(WireError::new(
+                ErrorCode::OutcomeUnknown,
+                format!("the connection to the coordinator broke while it worked on {}: {lost}", M::KIND),
+            )
+            .hint("look whether it took effect before you send it again")),
+            Err(_) => Err(self.unavailable()),
+        }
+    }
+
+    /// Whether there is a session with the coordinator now.
+    pub(crate) fn connected(&self) -> bool {
+        self.connection.borrow().is_some()
+    }
+
+    /// Announces that this broker stops, and waits until nothing depends on it any more, or the time is
+    /// over, or there is nobody to tell.
+    pub(crate) async fn drain(&self, limit: Duration) -> bool {
+        self.draining.store(true, Ordering::Release);
+        self.heartbeat_now.notify_one();
+        let mut connections = self.connection.subscribe();
+        tokio::select! {
+            () = self.drained.cancelled() => true,
+            _ = connections.wait_for(Option::is_none) => false,
+            () = sleep(limit) => false,
+        }
+    }
+}
+
+/// Keeps a session with the coordinator. Returns only when the coordinator refuses this broker for good.
+pub(crate) async fn run(
+    broker: Arc<Broker>,
+    mut inputs: Inputs,
+    updates: mpsc::UnboundedSender<Update>,
+) -> BrokerError {
+    let mut pause = RECONNECT.0;
+    let mut reminded: Option<Instant> = None;
+    let mut addresses = broker.config.coordinator.iter().cycle();
+    loop {
+        let Some(address) = addresses.next() else {
+            return BrokerError::Config("no coordinator address was given".to_owned());
+        };
+        let reason = match register::register(&broker, address, &updates).await {
+            Ok(registered) => {
+                pause = RECONNECT.0;
+                reminded = None;
+                broker.link.set_lost(None);
+                let reason = session::run(&broker, registered, &mut inputs, &updates).await;
+                broker.link.connection.send_replace(None);
+                tracing::warn!(address, reason, "the coordinator is lost");
+                reason
+            }
+            Err(register::Refused::ForGood(error)) => return error,
+            Err(register::Refused::Now(reason)) => {
+                if reminded.is_none_or(|at| at.elapsed() >= REMIND) {
+                    tracing::warn!(address, reason, "waiting for the coordinator");
+                    reminded = Some(Instant::now());
+                }
+                reason
+            }
+        };
+        broker.link.set_lost(Some(format!("{address}: {reason}")));
+        sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        pause = (pause * 2).min(RECONNECT.1);
+    }
+}
+
+/// Takes what the coordinator says, in order, one after the other.
+pub(crate) use apply::run as apply_updates;

@@ -1,0 +1,160 @@
+//! Opens or resumes the session with the coordinator (rules R11, R12, R15).
+
+use super::Update;
+use crate::broker::{Broker, Session};
+use crate::clock;
+use crate::error::BrokerError;
+use crate::peers;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use yak_protocol::error::{Action, ErrorCode, WireError};
+use yak_protocol::ids::PartitionEpoch;
+use yak_protocol::message::{RegisterBroker, RegisterBrokerReply, ReplicaReport};
+use yak_protocol::net::{Connection, Incoming, RequestError};
+
+/// A session that stands.
+pub(super) struct Registered {
+    pub(super) connection: Connection,
+    pub(super) incoming: mpsc::UnboundedReceiver<Incoming>,
+    pub(super) session: Session,
+    pub(super) heartbeat_ms: u64,
+    pub(super) lease_ms: u64,
+}
+
+/// Why there is none.
+pub(super) enum Refused {
+    /// Try again.
+    Now(String),
+    /// This broker cannot be part of that cluster as it is.
+    ForGood(BrokerError),
+}
+
+/// Connects, registers, and makes what was granted durable before anything acts on it.
+///
+/// The answer is waited for as long as the connection stands: a coordinator that was paused must not
+/// find a registration whose sender has hung up.
+pub(super) async fn register(
+    broker: &Arc<Broker>,
+    address: &str,
+    updates: &mpsc::UnboundedSender<Update>,
+) -> Result<Registered, Refused> {
+    let (connection, incoming) = peers::connect(address).await.map_err(Refused::Now)?;
+    let resume = broker.link.granted();
+    let request = request(broker, resume.as_ref()).await;
+    let sent = clock::now();
+    let reply = match connection.request(&request, Vec::new()).await {
+        Ok(answer) => answer.body,
+        Err(RequestError::Refused(error)) => return Err(refused(broker, resume.is_some(), error)),
+        Err(other) => return Err(Refused::Now(other.to_string())),
+    };
+    let session = accept(broker, address, &reply).await?;
+    broker.link.set_granted(Some(session));
+    broker.link.renew_lease(sent, reply.lease_ms);
+    broker.link.producer_ids.add(reply.producer_ids_from, reply.producer_ids_count);
+    tracing::info!(
+        address,
+        broker = session.broker_id.0,
+        broker_epoch = session.broker_epoch.0,
+        coordinator_epoch = reply.coordinator_epoch.0,
+        resumed = reply.resumed,
+        "registered"
+    );
+    let _ = updates.send(Update::Registered(session, reply.leader_info));
+    Ok(Registered {
+        connection,
+        incoming,
+        session,
+        heartbeat_ms: reply.heartbeat_ms.max(1),
+        lease_ms: reply.lease_ms,
+    })
+}
+
+async fn request(broker: &Arc<Broker>, resume: Option<&Session>) -> RegisterBroker {
+    let identity = broker.store.identity();
+    RegisterBroker {
+        name: broker.config.name.clone(),
+        incarnation: broker.incarnation,
+        data_dir: identity.data_dir,
+        cluster_id: identity.cluster_id,
+        broker_id: identity.broker_id,
+        stored_broker_epoch: identity.broker_epoch,
+        resume: resume.map(|session| session.broker_epoch),
+        coordinator_epoch: identity.coordinator_epoch,
+        clean_shutdown: identity.clean_shutdown,
+        same_boot: identity.same_boot,
+        advertise: broker.address.clone(),
+        rack: broker.config.rack.clone(),
+        replicas: reports(broker),
+    }
+}
+
+/// What each replica holds: as it runs, or as its log was recovered.
+fn reports(broker: &Broker) -> Vec<ReplicaReport> {
+    let mut reports: Vec<ReplicaReport> =
+        broker.partitions.iter().map(|partition| partition.report()).collect();
+    let recovered = broker.recovered.lock().expect("nobody panics while holding it");
+    reports.extend(recovered.iter().map(|(id, recovered)| ReplicaReport {
+        id: *id,
+        leader_epoch: recovered.promise.map(|(epoch, _)| epoch).unwrap_or_default(),
+        partition_epoch: PartitionEpoch::ZERO,
+        log_end: recovered.log_end,
+        damaged: !recovered.damaged.is_empty(),
+    }));
+    reports
+}
+
+fn refused(broker: &Broker, resuming: bool, error: WireError) -> Refused {
+    match error.code {
+        ErrorCode::StaleBrokerEpoch | ErrorCode::Fenced if resuming => {
+            // The session is over; the next attempt asks for a new one.
+            broker.link.set_granted(None);
+            Refused::Now(error.to_string())
+        }
+        _ if error.code.action() == Action::GiveUp => Refused::ForGood(BrokerError::Refused(error)),
+        _ => Refused::Now(error.to_string()),
+    }
+}
+
+async fn accept(
+    broker: &Arc<Broker>,
+    address: &str,
+    reply: &RegisterBrokerReply,
+) -> Result<Session, Refused> {
+    let identity = broker.store.identity();
+    if let Some(mine) = identity.cluster_id
+        && mine != reply.cluster_id
+    {
+        return Err(Refused::ForGood(BrokerError::Refused(WireError::new(
+            ErrorCode::WrongCluster,
+            format!(
+                "the data dir {} belongs to cluster {mine}, the coordinator at {address} to cluster {}",
+                broker.config.data.display(),
+                reply.cluster_id
+            ),
+        ))));
+    }
+    if reply.coordinator_epoch < identity.coordinator_epoch {
+        return Err(Refused::Now(format!(
+            "its term {} is older than the term {} that this broker has seen: it was restored from a copy, \
+             or another coordinator is active",
+            reply.coordinator_epoch, identity.coordinator_epoch
+        )));
+    }
+    let session = Session {
+        cluster_id: reply.cluster_id,
+        broker_id: reply.broker_id,
+        broker_epoch: reply.broker_epoch,
+    };
+    let (epoch, name) = (reply.coordinator_epoch, broker.config.name.clone());
+    broker
+        .update_identity(move |identity| {
+            identity.cluster_id = Some(session.cluster_id);
+            identity.broker_id = Some(session.broker_id);
+            identity.broker_epoch = session.broker_epoch;
+            identity.coordinator_epoch = epoch;
+            identity.name = Some(name);
+        })
+        .await
+        .map_err(|error| Refused::Now(error.to_string()))?;
+    Ok(session)
+}

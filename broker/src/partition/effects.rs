@@ -1,0 +1,131 @@
+//! Carries out what the machine wants done, in the order in which it wants it.
+
+use super::Command;
+use super::disk::log_op;
+use super::task::{Carried, Task};
+use crate::producers;
+use std::sync::Arc;
+use yak_core::partition::{Effect, Event, StreamClass, Ticket, View};
+use yak_protocol::error::{ErrorCode, WireError};
+use yak_protocol::ids::{BrokerId, Offset};
+use yak_protocol::message::{Acked, Open};
+
+impl Task {
+    pub(super) fn carry_out(&mut self, effect: Effect, carried: &mut Carried) {
+        match effect {
+            Effect::Disk(seq, op) => {
+                if let Some(memory) = carried.memory.take() {
+                    self.unwritten.push_back((seq, memory));
+                }
+                self.log.submit(seq.0, log_op(op, &carried.batches));
+            }
+            Effect::View(view) => self.show(*view),
+            Effect::Answer { ticket, outcome } => self.answer(ticket, outcome),
+            Effect::RebuildProducers { end } => self.rebuild_producers(end),
+            Effect::Repair { leader, from, to } => self.repair(leader, from, to),
+            Effect::ReportDamage { damaged } => self.broker.link.report_damage(self.id, damaged),
+            Effect::Opened(stream, opened) => self.broker.leader_streams.opened(stream, opened),
+            Effect::Push { stream, follower, session, from, high_watermark, log_start } => {
+                self.push(stream, follower, session, from, high_watermark, log_start);
+            }
+            Effect::Propose(proposal) => self.broker.link.propose(proposal),
+            Effect::Open { leader, class, open } => self.open(leader, class, open),
+            Effect::Ack { leader, ack } => {
+                if let Some(class) = self.class_at(leader) {
+                    self.broker.follower_streams.ack(leader, class, ack);
+                }
+            }
+            Effect::Close { leader, session } => {
+                if let Some(class) = self.class_at(leader) {
+                    self.broker.follower_streams.close(leader, class, self.id, session);
+                }
+            }
+            Effect::Halt { reason } => {
+                tracing::error!(partition = %self.name(), reason, "the replica has stopped itself; an operator must look");
+            }
+        }
+    }
+
+    fn show(&mut self, view: View) {
+        if self.stream.is_some_and(|(leader, _)| view.leader != Some(leader)) {
+            self.leave_stream();
+        }
+        let before = self.view.borrow().clone();
+        if before.high_watermark != view.high_watermark {
+            self.log.set_high_watermark_hint(view.high_watermark);
+        }
+        if (before.leads, before.leader_epoch) != (view.leads, view.leader_epoch) {
+            tracing::info!(
+                partition = %self.name(), leads = view.leads, leader = ?view.leader,
+                leader_epoch = view.leader_epoch.0, log_end = view.log_end.0, "the leader changed"
+            );
+        }
+        if before.trouble != view.trouble
+            && let Some(trouble) = &view.trouble
+        {
+            tracing::debug!(partition = %self.name(), trouble, "trouble");
+        }
+        self.view.send_replace(Arc::new(view));
+    }
+
+    fn answer(&mut self, ticket: Ticket, outcome: Result<Acked, WireError>) {
+        let Some(answer) = self.waiting.remove(&ticket) else { return };
+        answer.send(outcome.map_err(|error| self.with_leader(error)));
+    }
+
+    /// A refusal for want of leadership says who leads; the machine knows numbers only.
+    fn with_leader(&self, error: WireError) -> WireError {
+        if error.code == ErrorCode::NotLeader && error.leader.is_none() {
+            return self.broker.cluster.not_leader(self.id, Some(self.me));
+        }
+        error
+    }
+
+    fn rebuild_producers(&self, end: Offset) {
+        let (log, commands, tasks) = (self.log.clone(), self.commands.clone(), self.broker.tasks.clone());
+        let name = self.name();
+        self.broker.tasks.spawn("rebuild producers", async move {
+            let built = tasks.blocking("rebuild producers", move || producers::rebuild(&log, end)).await;
+            match built {
+                Some(Ok(producers)) => {
+                    if let Some(commands) = commands.upgrade() {
+                        let _ = commands.send(Command::Event(Event::ProducersRebuilt { producers, end }));
+                    }
+                }
+                Some(Err(error)) => {
+                    tracing::error!(partition = name, %error, "the producers could not be read from the log");
+                }
+                None => {}
+            }
+        });
+    }
+
+    fn repair(&mut self, leader: BrokerId, from: Offset, to: Offset) {
+        let order = crate::repair::Order {
+            id: self.id,
+            leader,
+            leader_epoch: self.view.borrow().leader_epoch,
+            from,
+            to,
+        };
+        self.repairs.start(&self.broker, order, self.log.clone(), self.commands.clone());
+    }
+
+    fn open(&mut self, leader: BrokerId, class: StreamClass, open: Open) {
+        if self.stream != Some((leader, class)) {
+            self.leave_stream();
+            self.stream = Some((leader, class));
+        }
+        self.broker.follower_streams.open(&self.broker, leader, class, self.commands.clone(), open);
+    }
+
+    fn class_at(&self, leader: BrokerId) -> Option<StreamClass> {
+        self.stream.filter(|(at, _)| *at == leader).map(|(_, class)| class)
+    }
+
+    pub(super) fn leave_stream(&mut self) {
+        if let Some((leader, class)) = self.stream.take() {
+            self.broker.follower_streams.leave(leader, class, self.id);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! One partition's replica at this broker: a task that owns the machine, and the handle to it.
+
+mod disk;
+mod effects;
+mod pushes;
+mod start;
+mod task;
+
+pub(crate) use start::start;
+
+use crate::requests::PublishAnswer;
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use yak_core::partition::{BatchHead, Event, Now, View};
+use yak_protocol::ids::{PartitionEpoch, TopicPartition};
+use yak_protocol::message::{Acks, ReplicaReport};
+use yak_storage::Log;
+
+/// What a partition's task is told. Taken in the order in which it was sent.
+pub(crate) enum Command {
+    /// Append a batch.
+    Publish(Publish),
+    /// Something happened; no bytes come with it.
+    Event(Event),
+    /// The leader pushed ([`Event::Push`]); these are its batches, concatenated.
+    Push(Event, Bytes),
+    /// Answer what waits and end; the sender learns when it is done.
+    Stop(oneshot::Sender<()>),
+}
+
+/// A batch whose checksum and form have been checked.
+pub(crate) struct Publish {
+    pub(crate) batch: Bytes,
+    pub(crate) head: BatchHead,
+    pub(crate) acks: Acks,
+    pub(crate) deadline: Now,
+    pub(crate) lease_held: bool,
+    /// Where the answer goes; `None` = nobody wants one.
+    pub(crate) answer: Option<PublishAnswer>,
+    /// Its share of the memory that publishes may take until they are written.
+    pub(crate) memory: OwnedSemaphorePermit,
+}
+
+/// Reaches a partition's task, and reads past it.
+pub(crate) struct PartitionHandle {
+    pub(crate) id: TopicPartition,
+    /// Readers go to the log directly, below what the view allows.
+    pub(crate) log: Log,
+    commands: mpsc::UnboundedSender<Command>,
+    view: watch::Receiver<Arc<View>>,
+}
+
+impl PartitionHandle {
+    /// Hands a command to the task. Lost without a word when the partition has stopped: then its
+    /// waiters have been answered, and nobody is left to tell.
+    pub(crate) fn send(&self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+
+    /// Tells the task that something happened.
+    pub(crate) fn event(&self, event: Event) {
+        self.send(Command::Event(event));
+    }
+
+    /// What readers may see now.
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
+    /// For waiting until the view changes.
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<View>> {
+        self.view.clone()
+    }
+
+    /// What the coordinator is told of this replica.
+    pub(crate) fn report(&self) -> ReplicaReport {
+        let view = self.view();
+        ReplicaReport {
+            id: self.id,
+            leader_epoch: view.leader_epoch,
+            partition_epoch: view.partition_epoch.max(PartitionEpoch::ZERO),
+            log_end: view.synced_end,
+            damaged: !self.log.damaged().is_empty(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The loop where a partition's commands, its disk, its streams and its clock meet.
+
+use super::{Command, Publish};
+use crate::broker::Broker;
+use crate::clock;
+use crate::config::{COMMANDS_AT_ONCE, PUBLISHES_PENDING_MAX};
+use crate::repair::Repairs;
+use crate::requests::PublishAnswer;
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::{Instant, Sleep, sleep_until};
+use yak_core::partition::{Effect, Event, Now, OpSeq, Replica, StreamClass, Ticket, View};
+use yak_protocol::error::{ErrorCode, WireError};
+use yak_protocol::ids::{BrokerId, TopicPartition};
+use yak_protocol::message::Acks;
+use yak_storage::Log;
+
+/// A partition's task: the machine and everything that it needs to carry out effects.
+pub(super) struct Task {
+    pub(super) id: TopicPartition,
+    pub(super) broker: Arc<Broker>,
+    pub(super) me: BrokerId,
+    pub(super) replica: Replica,
+    pub(super) log: Log,
+    pub(super) view: watch::Sender<Arc<View>>,
+    /// To itself, for what runs beside it (reads, repairs). Weak, so that the task ends when told.
+    pub(super) commands: mpsc::WeakUnboundedSender<Command>,
+    /// Publishes that wait for their answer.
+    pub(super) waiting: BTreeMap<Ticket, PublishAnswer>,
+    pub(super) last_ticket: u64,
+    /// Memory of batches that have not been written yet, in the order of their operations.
+    pub(super) unwritten: VecDeque<(OpSeq, OwnedSemaphorePermit)>,
+    /// Events that effects caused, to be taken before anything else.
+    pub(super) followups: VecDeque<Event>,
+    /// The leader's stream that this partition is on, as follower.
+    pub(super) stream: Option<(BrokerId, StreamClass)>,
+    pub(super) repairs: Repairs,
+    pub(super) effects: Vec<Effect>,
+}
+
+/// What comes with the event at hand.
+#[derive(Default)]
+pub(super) struct Carried {
+    pub(super) batches: Bytes,
+    pub(super) memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Task {
+    /// Runs until told to stop, or until nobody can tell it anything any more.
+    pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let mut taken = Vec::with_capacity(COMMANDS_AT_ONCE);
+        let timer = sleep_until(Instant::now());
+        tokio::pin!(timer);
+        let mut armed: Option<Now> = None;
+        loop {
+            self.arm(timer.as_mut(), &mut armed);
+            tokio::select! {
+                biased;
+                count = commands.recv_many(&mut taken, COMMANDS_AT_ONCE) => {
+                    if count == 0 {
+                        return;
+                    }
+                    let now = clock::now();
+                    for command in taken.drain(..) {
+                        if let Command::Stop(done) = command {
+                            self.stop(now);
+                            drop(self);
+                            let _ = done.send(());
+                            return;
+                        }
+                        self.take(now, command);
+                    }
+                }
+                () = &mut timer, if armed.is_some() => {
+                    armed = None;
+                    self.step(clock::now(), Event::Tick, Carried::default());
+                }
+            }
+        }
+    }
+
+    /// Arms the timer only when the deadline came nearer: a publish that is answered moves it away,
+    /// and then an early tick is cheaper than setting the timer for every publish.
+    fn arm(&self, timer: std::pin::Pin<&mut Sleep>, armed: &mut Option<Now>) {
+        let Some(deadline) = self.replica.next_deadline() else { return };
+        if armed.is_none_or(|armed| deadline < armed) {
+            timer.reset(Instant::now() + clock::until(deadline));
+            *armed = Some(deadline);
+        }
+    }
+
+    fn take(&mut self, now: Now, command: Command) {
+        match command {
+            Command::Publish(publish) => self.publish(now, publish),
+            Command::Event(event) => {
+                self.release(&event);
+                self.step(now, event, Carried::default());
+            }
+            Command::Push(event, batches) => self.step(now, event, Carried { batches, memory: None }),
+            Command::Stop(_) => unreachable!("the loop takes it"),
+        }
+    }
+
+    fn publish(&mut self, now: Now, publish: Publish) {
+        let Publish { batch, head, acks, deadline, lease_held, answer, memory } = publish;
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        if self.waiting.len() >= PUBLISHES_PENDING_MAX {
+            if let Some(answer) = answer {
+                answer.send(Err(WireError::new(
+                    ErrorCode::Overloaded,
+                    format!("{PUBLISHES_PENDING_MAX} publishes wait in this partition; nothing was written"),
+                )));
+            }
+            return;
+        }
+        if let Some(answer) = answer
+            && acks != Acks::None
+        {
+            self.waiting.insert(ticket, answer);
+        }
+        let event = Event::Publish { ticket, head, acks, deadline, lease_held };
+        self.step(now, event, Carried { batches: batch, memory: Some(memory) });
+    }
+
+    /// Gives the memory of what has been written, or has failed, back.
+    fn release(&mut self, event: &Event) {
+        match event {
+            Event::Written(seq) => {
+                while self.unwritten.front().is_some_and(|(unwritten, _)| unwritten <= seq) {
+                    self.unwritten.pop_front();
+                }
+            }
+            Event::WriteFailed { .. } => {
+                self.unwritten.clear();
+                // What is submitted from here on takes the failure into account.
+                self.log.resume();
+            }
+            Event::Repaired { from, to } => self.repairs.done(*from, *to),
+            _ => {}
+        }
+    }
+
+    /// One event, and all that follows from it here.
+    pub(super) fn step(&mut self, now: Now, event: Event, mut carried: Carried) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.replica.step(now, event, &mut effects);
+        for effect in effects.drain(..) {
+            self.carry_out(effect, &mut carried);
+        }
+        while let Some(event) = self.followups.pop_front() {
+            self.replica.step(now, event, &mut effects);
+            for effect in effects.drain(..) {
+                self.carry_out(effect, &mut Carried::default());
+            }
+        }
+        self.effects = effects;
+    }
+
+    fn stop(&mut self, now: Now) {
+        self.step(now, Event::ShuttingDown, Carried::default());
+        self.leave_stream();
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.broker.cluster.name_of(self.id)
+    }
+}

@@ -1,0 +1,24 @@
+//! What a broker answers: one request a file.
+
+mod answer;
+mod consume;
+mod create_topic;
+mod forward;
+mod hello;
+mod metadata;
+mod offsets;
+mod placing;
+mod publish;
+mod read_range;
+mod reading;
+mod register_client;
+
+pub(crate) use answer::PublishAnswer;
+pub(crate) use consume::consume;
+pub(crate) use create_topic::{Creations, create_topic, delete_topic};
+pub(crate) use hello::hello;
+pub(crate) use metadata::metadata;
+pub(crate) use offsets::offsets;
+pub(crate) use publish::publish;
+pub(crate) use read_range::read_range;
+pub(crate) use register_client::{register_consumer, register_producer};

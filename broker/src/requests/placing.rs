@@ -1,0 +1,120 @@
+//! Finds the partition that a publish is for: makes the topic if it must, waits for a leader that is
+//! just taking over, and hands the batch to its task.
+
+use super::PublishAnswer;
+use crate::broker::Broker;
+use crate::clock;
+use crate::cluster_map::Resolved;
+use crate::config::{PUBLISH_BYTES_MIN, PUBLISH_MEMORY_BYTES, PUBLISH_TIMEOUT_MAX};
+use crate::partition::{self, Command, PartitionHandle};
+use crate::producers;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+use yak_core::partition::Now;
+use yak_protocol::batch;
+use yak_protocol::defaults::PUBLISH_TIMEOUT;
+use yak_protocol::error::{ErrorCode, WireError};
+use yak_protocol::ids::{BrokerId, PartitionIndex};
+use yak_protocol::message::Acks;
+
+/// How long a publish waits for this broker to take over a leadership that it was just given. That
+/// costs a sync or two; refusing would cost the client a pause.
+const TAKE_OVER: Duration = Duration::from_millis(250);
+
+/// A batch on its way to a partition.
+pub(super) struct Placing {
+    pub(super) topic: String,
+    pub(super) partition: PartitionIndex,
+    pub(super) batch: Bytes,
+}
+
+/// What holds for all batches of a request.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) acks: Acks,
+    pub(super) timeout: Duration,
+    pub(super) deadline: Now,
+    pub(super) forward: bool,
+}
+
+impl Terms {
+    pub(super) fn new(acks: Acks, timeout_ms: u64, forward: bool) -> Self {
+        let timeout = match timeout_ms {
+            0 => PUBLISH_TIMEOUT,
+            ms => Duration::from_millis(ms).min(PUBLISH_TIMEOUT_MAX),
+        };
+        Self { acks, timeout, deadline: clock::now() + timeout, forward }
+    }
+}
+
+/// Who takes a batch.
+pub(super) enum Taker {
+    Here(Arc<PartitionHandle>),
+    /// Another broker leads, and the request may be passed on.
+    Other(BrokerId),
+}
+
+/// Finds who takes batches of this partition.
+pub(super) async fn taker(broker: &Broker, id: &Resolved, forward: bool) -> Result<Taker, WireError> {
+    let id = id.id;
+    let me = broker.id();
+    if let Some(partition) = broker.partition(id) {
+        if partition.view().leads {
+            return Ok(Taker::Here(partition));
+        }
+        if broker.cluster.leader(id).is_some_and(|hint| Some(hint.leader) == me) {
+            let mut view = partition.watch();
+            let _ = timeout(TAKE_OVER, view.wait_for(|view| view.leads)).await;
+            drop(view);
+            // The machine says itself why it does not lead yet.
+            return Ok(Taker::Here(partition));
+        }
+    }
+    match broker.cluster.leader(id) {
+        Some(hint) if forward && Some(hint.leader) != me => Ok(Taker::Other(hint.leader)),
+        _ => Err(broker.cluster.not_leader(id, me)),
+    }
+}
+
+/// Checks a batch and hands it to its partition. Batches of one connection to one partition arrive
+/// there in the order of these calls.
+pub(super) async fn append(
+    broker: &Broker,
+    resolved: &Resolved,
+    partition: &PartitionHandle,
+    batch: Bytes,
+    terms: Terms,
+    answer: Option<PublishAnswer>,
+) {
+    let config = &resolved.topic.config;
+    let header = match batch::validate_publish(&batch, config.validate, config.batch_bytes_max) {
+        Ok(header) => header,
+        Err(error) => {
+            if let Some(answer) = answer {
+                answer.send(Err(error));
+            }
+            return;
+        }
+    };
+    let bytes = batch.len().clamp(PUBLISH_BYTES_MIN, PUBLISH_MEMORY_BYTES);
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    // Waiting here stops the connection from reading more: that is the back-pressure.
+    let Ok(memory) = broker.publish_memory.clone().acquire_many_owned(bytes).await else {
+        if let Some(answer) = answer {
+            answer
+                .send(Err(WireError::new(ErrorCode::ShuttingDown, "this broker stops; nothing was written")));
+        }
+        return;
+    };
+    partition.send(Command::Publish(partition::Publish {
+        batch,
+        head: producers::head(&header),
+        acks: terms.acks,
+        deadline: terms.deadline,
+        lease_held: broker.link.lease_held(),
+        answer,
+        memory,
+    }));
+}

@@ -1,0 +1,81 @@
+//! Where requests come in: each kind goes to its own file.
+
+use crate::broker::Broker;
+use crate::requests;
+use std::sync::Arc;
+use yak_protocol::error::{ErrorCode, WireError};
+use yak_protocol::message::{
+    Consume, CreateTopic, DeleteTopic, Heartbeat, Hello, LeaderInfoRequest, Message, Metadata, Offsets,
+    Probe, ProducerIds, ProposeIsr, Publish, ReadRange, RegisterBroker, RegisterConsumer, RegisterProducer,
+    Replicate, StreamSilent,
+};
+use yak_protocol::net::{Closed, Incoming, Peer, Replier, Service};
+
+/// Answers the requests of one broker's listener.
+pub(crate) struct BrokerService(pub(crate) Arc<Broker>);
+
+impl Service for BrokerService {
+    async fn call(&self, peer: &Peer, request: Incoming, reply: Replier) {
+        let broker = &self.0;
+        match request.kind.as_str() {
+            // The two that carry the load come first.
+            Publish::KIND => requests::publish(broker, request, reply).await,
+            Replicate::KIND => replicate(broker, peer, &request, reply),
+            Consume::KIND => requests::consume(broker, &request, reply),
+            Hello::KIND => answer(&request, reply, |hello| requests::hello(broker, &hello)),
+            Metadata::KIND => answer(&request, reply, |metadata| Ok(requests::metadata(broker, &metadata))),
+            LeaderInfoRequest::KIND => answer(&request, reply, |wanted: LeaderInfoRequest| {
+                broker.cluster.leader_info(wanted.topic.as_deref())
+            }),
+            RegisterProducer::KIND => {
+                answer(&request, reply, |hello| requests::register_producer(broker, &hello))
+            }
+            RegisterConsumer::KIND => {
+                answer(&request, reply, |hello| Ok(requests::register_consumer(broker, &hello)))
+            }
+            Offsets::KIND => requests::offsets(broker, &request, reply),
+            ReadRange::KIND => requests::read_range(broker, &request, reply),
+            CreateTopic::KIND => requests::create_topic(broker, &request, reply),
+            DeleteTopic::KIND => requests::delete_topic(broker, &request, reply),
+            RegisterBroker::KIND
+            | Heartbeat::KIND
+            | ProposeIsr::KIND
+            | StreamSilent::KIND
+            | Probe::KIND
+            | ProducerIds::KIND => reply.refuse(&wrong_process(broker, request.kind.as_str())),
+            other => reply
+                .refuse(&WireError::new(ErrorCode::UnknownKind, format!("there is no request {other:?}"))),
+        }
+    }
+
+    fn closed(&self, peer: &Peer, _how: Closed) {
+        self.0.leader_streams.closed(&self.0, peer);
+    }
+}
+
+/// Answers at once.
+fn answer<M: Message>(
+    request: &Incoming,
+    reply: Replier,
+    act: impl FnOnce(M) -> Result<M::Reply, WireError>,
+) {
+    let outcome = request.parse::<M>().and_then(act);
+    reply.reply::<M>(outcome.as_ref().map_err(Clone::clone), Vec::new());
+}
+
+/// A frame of a follower's stream. Only a refusal is answered; it ends the stream.
+fn replicate(broker: &Arc<Broker>, peer: &Peer, request: &Incoming, reply: Replier) {
+    let taken = request.parse().and_then(|frame| broker.leader_streams.take(broker, peer, frame));
+    match taken {
+        Ok(()) => reply.discard(),
+        Err(error) => {
+            reply.refuse(&error);
+            peer.close();
+        }
+    }
+}
+
+fn wrong_process(broker: &Broker, kind: &str) -> WireError {
+    WireError::new(ErrorCode::WrongProcess, format!("a broker does not answer {kind}; the coordinator does"))
+        .hint(format!("the coordinator of this cluster is at {}", broker.config.coordinator.join(" or ")))
+}

@@ -1,0 +1,88 @@
+//! While the coordinator is away publishing and consuming go on; when it is back, nothing has moved.
+
+use crate::harness::{Cluster, Kept, eventually};
+use yak_protocol::error::ErrorCode;
+use yak_protocol::message::{CreateTopic, RegisterProducer};
+use yak_protocol::net::RequestError;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishing_goes_on_and_healthy_leaders_stay() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.topic("orders", 3, 3).await;
+    let mut kept = Kept::default();
+    let client = cluster.leader_client("orders", 0).await;
+    let acked =
+        eventually("acknowledged", || async { client.publish("orders", 0, &["before"]).await.ok() }).await;
+    kept.add(&acked, &["before"]);
+    let before: Vec<_> = cluster.metadata(0, "orders").await.partitions;
+
+    cluster.kill_coordinator().await;
+    eventually("the brokers notice", || async { cluster.metadata(0, "orders").await.coordinator_lost }).await;
+    for number in 0..20 {
+        let value = format!("during-{number}");
+        let acked =
+            client.publish("orders", 0, &[&value]).await.expect("acknowledged without the coordinator");
+        kept.add(&acked, &[&value]);
+    }
+    kept.check(&client.read_all("orders", 0).await);
+    let one = client.request(&RegisterProducer::default()).await.expect("an id from the broker's block");
+    let two = client.request(&RegisterProducer::default()).await.expect("another");
+    assert_ne!(one.producer_id, two.producer_id);
+
+    cluster.start_coordinator().await;
+    eventually("the brokers are back", || async {
+        let lost = cluster.metadata(0, "orders").await.coordinator_lost;
+        lost.is_none().then_some(())
+    })
+    .await;
+    let create = CreateTopic { topic: "later".into(), replicas: Some(3), ..CreateTopic::default() };
+    eventually("topics can be made again", || async { cluster.client(0).await.request(&create).await.ok() })
+        .await;
+    let after = cluster.metadata(0, "orders").await.partitions;
+    assert_eq!(before, after, "no record of a healthy partition changed");
+
+    // Leader changes work again.
+    cluster.kill_broker(cluster.leader("orders", 0).await).await;
+    let old = before[0].leader_epoch;
+    cluster
+        .partition_when("another one leads", "orders", 0, |info| {
+            info.leader.is_some() && info.leader_epoch > old
+        })
+        .await;
+    let client = cluster.leader_client("orders", 0).await;
+    client.committed("orders", 0, kept.next().0).await;
+    kept.check(&client.read_all("orders", 0).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_the_coordinator_can_do_is_refused_with_the_reason() {
+    let mut cluster = Cluster::start(1).await;
+    cluster.topic("orders", 1, 1).await;
+    cluster.kill_coordinator().await;
+    let client = cluster.client(0).await;
+    let create = CreateTopic { topic: "later".into(), ..CreateTopic::default() };
+    let Err(RequestError::Refused(error)) = client.request(&create).await else {
+        panic!("it cannot be made")
+    };
+    assert_eq!(error.code, ErrorCode::CoordinatorUnavailable);
+    assert!(error.message.contains(&cluster.coordinator_address), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn brokers_wait_for_a_coordinator_that_starts_later() {
+    let mut cluster = Cluster::without_coordinator(2, |_, config| config);
+    cluster.launch_broker(0);
+    cluster.launch_broker(1);
+    let hello =
+        cluster.client(0).await.request(&yak_protocol::message::Hello::default()).await.expect("answered");
+    assert!(hello.unhealthy.expect("it says so").contains("coordinator"));
+    cluster.start_coordinator().await;
+    eventually("both are registered", || async {
+        let found = cluster.metadata(1, "").await;
+        (found.brokers.len() == 2).then_some(())
+    })
+    .await;
+    cluster.topic("orders", 1, 2).await;
+    let client = cluster.leader_client("orders", 0).await;
+    eventually("acknowledged", || async { client.publish("orders", 0, &["one"]).await.ok() }).await;
+}
