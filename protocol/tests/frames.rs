@@ -360,6 +360,19 @@ fn bodies_that_are_no_maps_and_frames_above_the_ceiling_are_not_written() {
     assert!(matches!(encode(1, 1, "x", &Hello::default(), vec![part; 128]), Err(EncodeError::TooLong(_))));
 }
 
+#[cfg(feature = "net")]
+#[test]
+fn the_codec_is_one_for_framed_streams() {
+    use tokio_util::codec::{Decoder, Encoder};
+    let (mut codec, mut buffer) = (FrameCodec::new(10), BytesMut::new());
+    codec.encode(Bytes::from_static(b"0123456789"), &mut buffer).unwrap();
+    assert!(codec.encode(Bytes::from_static(b"0123456789+"), &mut buffer).is_err());
+    assert!(codec.encode(Bytes::new(), &mut buffer).is_err());
+    buffer.put_slice(&[0, 0]);
+    assert_eq!(codec.decode(&mut buffer).unwrap().unwrap(), "0123456789");
+    assert!(matches!(codec.decode_eof(&mut buffer), Err(FrameError::CutShort { at: 14, have: 2, want: 4 })));
+}
+
 fn inner() -> impl Strategy<Value = Inner> {
     (".{0,20}", prop::collection::vec(any::<u8>(), 0..20)).prop_map(|(name, counts)| Inner { name, counts })
 }

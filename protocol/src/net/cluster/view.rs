@@ -147,3 +147,94 @@ impl View {
             .map(str::to_owned)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{MetadataVersion, PartitionEpoch, TopicId};
+    use crate::message::{BrokerInfo, TopicConfig};
+
+    const P0: PartitionIndex = PartitionIndex(0);
+
+    fn metadata(version: u64, leader: u32, epoch: u32) -> Arc<MetadataReply> {
+        let broker = |id: u32| BrokerInfo {
+            id: BrokerId(id),
+            name: format!("broker-{id}"),
+            address: format!("kiwi:{id}"),
+            rack: String::new(),
+            broker_epoch: crate::ids::BrokerEpoch(1),
+            fenced: id != leader,
+            draining: false,
+        };
+        let topic = TopicInfo {
+            id: TopicId(1),
+            name: "orders".into(),
+            partitions: 1,
+            wanted_replicas: 1,
+            min_isr: 1,
+            config: TopicConfig::default(),
+        };
+        let partition = PartitionInfo {
+            id: TopicPartition { topic: TopicId(1), partition: P0 },
+            replicas: vec![],
+            leader: Some(BrokerId(leader)),
+            leader_epoch: LeaderEpoch(epoch),
+            partition_epoch: PartitionEpoch(epoch),
+            isr: vec![],
+            elr: vec![],
+            min_isr: 1,
+            recovering: false,
+        };
+        Arc::new(MetadataReply {
+            version: MetadataVersion(version),
+            coordinator: "kiwi:9700".into(),
+            brokers: vec![broker(1), broker(2)],
+            topics: vec![topic],
+            partitions: vec![partition],
+            ..MetadataReply::default()
+        })
+    }
+
+    fn hint(leader: u32, epoch: u32) -> LeaderHint {
+        let address = format!("hinted:{leader}");
+        LeaderHint { leader: BrokerId(leader), address, leader_epoch: LeaderEpoch(epoch) }
+    }
+
+    fn address(view: &View) -> String {
+        view.leader("orders", P0).expect("a leader").address.to_string()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_older_answer_counts_only_when_nothing_newer_has_come_for_a_while() {
+        let mut view = View::default();
+        assert!(view.learn(metadata(5, 2, 5)));
+        assert!(!view.learn(metadata(4, 1, 4)));
+        assert_eq!(address(&view), "kiwi:2");
+        tokio::time::advance(NEWER_PREFERRED).await;
+        assert!(view.learn(metadata(4, 1, 4)));
+        assert_eq!(address(&view), "kiwi:1");
+    }
+
+    #[tokio::test]
+    async fn a_hint_counts_until_the_metadata_knows_better() {
+        let mut view = View::default();
+        assert!(!view.learn_leader("orders", P0, &hint(2, 2)), "nothing is known of the topic");
+        view.learn(metadata(1, 1, 1));
+        assert!(view.learn_leader("orders", P0, &hint(2, 2)));
+        assert_eq!(address(&view), "hinted:2");
+        view.learn(metadata(2, 1, 1));
+        assert_eq!(address(&view), "hinted:2", "the metadata is still that of the epoch before");
+        view.learn(metadata(3, 2, 2));
+        assert_eq!(address(&view), "kiwi:2");
+        assert!(!view.learn_leader("orders", P0, &hint(1, 1)), "old news");
+        assert!(!view.learn_leader("orders", P0, &hint(1, 2)), "another leader of the same epoch");
+        assert!(view.learn_leader("orders", P0, &hint(2, 2)), "the same news again");
+    }
+
+    #[tokio::test]
+    async fn live_brokers_are_asked_before_the_coordinator_and_fenced_ones() {
+        let mut view = View::default();
+        view.learn(metadata(1, 2, 1));
+        assert_eq!(view.addresses(), ["kiwi:2", "kiwi:9700", "kiwi:1"]);
+    }
+}
