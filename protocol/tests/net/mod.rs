@@ -55,7 +55,8 @@ impl Fake {
 
     /// Waits until so many requests have come.
     pub async fn seen(&self, count: usize) {
-        self.calls.subscribe().wait_for(|calls| *calls >= count).await.unwrap();
+        let mut calls = self.calls.subscribe();
+        within_reason(calls.wait_for(|calls| *calls >= count)).await.unwrap();
     }
 
     /// The most requests of one connection that were unanswered at once.
@@ -65,9 +66,14 @@ impl Fake {
 
     /// How the next connection to end ended.
     pub async fn next_closed(&self) -> Closed {
-        self.closes.acquire().await.unwrap().forget();
+        within_reason(self.closes.acquire()).await.unwrap().forget();
         self.closed.lock().unwrap().remove(0)
     }
+}
+
+/// What never comes fails the test instead of hanging it.
+async fn within_reason<T>(wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(std::time::Duration::from_secs(120), wait).await.expect("it never came")
 }
 
 pub fn hello_reply() -> HelloReply {

@@ -108,3 +108,39 @@ impl Troubles {
         self.count.store(partitions.len(), Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{BrokerId, LeaderEpoch};
+    use std::time::Duration;
+
+    const P0: PartitionIndex = PartitionIndex(0);
+
+    fn leader(epoch: u32) -> Leader {
+        Leader { broker: BrokerId(1), address: "kiwi:1".into(), epoch: LeaderEpoch(epoch) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_cause_is_shown_with_the_time_since_it_began() {
+        let troubles = Troubles::default();
+        troubles.note("orders", P0, None, "connection refused by kiwi:1");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        troubles.note("orders", P0, None, "no leader for orders/0");
+        tokio::time::advance(Duration::from_millis(4100)).await;
+        troubles.note("orders", P0, None, "no leader for orders/0");
+        let shown = troubles.get("orders", P0).expect("trouble").to_string();
+        assert_eq!(shown, "no leader for orders/0 since 4.1 s");
+        assert!(troubles.get("orders", PartitionIndex(1)).is_none());
+        troubles.clear("orders", P0);
+        assert!(troubles.get("orders", P0).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_fail_together_are_one_failure() {
+        let troubles = Troubles::default();
+        (0..100).for_each(|_| troubles.note("orders", P0, Some(&leader(1)), "reset"));
+        let pause = troubles.get("orders", P0).expect("trouble").not_before - Instant::now();
+        assert!(pause <= Duration::from_millis(5), "{pause:?}");
+    }
+}
