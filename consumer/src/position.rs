@@ -221,3 +221,6 @@ impl Position {
         Some(self.position)
     }
 }
+
+#[cfg(test)]
+mod tests;
