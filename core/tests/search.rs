@@ -2,9 +2,9 @@
 //!
 //! `YAK_SEARCH_STATES=1000000` looks at more states than the test command does.
 
-mod harness;
 #[path = "search/explore.rs"]
 mod explore;
+mod harness;
 
 use explore::{Bounds, State, search};
 use harness::{Setup, World};

@@ -14,8 +14,8 @@ mod run;
 
 use harness::coverage::Coverage;
 use run::{Outcome, run};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use yak_core::rules::Rules;
 
 /// How many seeds the test command runs.
@@ -65,10 +65,13 @@ fn no_fault_breaks_an_invariant() {
     let outcomes = run_all(&seeds, Rules::all());
     let mut coverage = Coverage::default();
     outcomes.iter().for_each(|o| coverage.add(&o.coverage));
-    let (steps, simulated, acked) = outcomes.iter().fold((0, 0, 0), |(s, m, a), o| {
-        (s + o.steps, m + o.simulated_ms, a + o.acked)
-    });
-    println!("{} seeds, {steps} steps, {} simulated seconds, {acked} acknowledged", seeds.len(), simulated / 1000);
+    let (steps, simulated, acked) =
+        outcomes.iter().fold((0, 0, 0), |(s, m, a), o| (s + o.steps, m + o.simulated_ms, a + o.acked));
+    println!(
+        "{} seeds, {steps} steps, {} simulated seconds, {acked} acknowledged",
+        seeds.len(),
+        simulated / 1000
+    );
     for (case, count) in &coverage.0 {
         println!("{count:>9} {case}");
     }
@@ -77,7 +80,12 @@ fn no_fault_breaks_an_invariant() {
         let others: Vec<u64> = failed.iter().map(|o| o.seed).collect();
         for outcome in &failed {
             let text = outcome.failure.as_deref().unwrap_or_default();
-            println!("seed {} ({} steps): {}", outcome.seed, outcome.steps, text.lines().next().unwrap_or_default());
+            println!(
+                "seed {} ({} steps): {}",
+                outcome.seed,
+                outcome.steps,
+                text.lines().next().unwrap_or_default()
+            );
         }
         panic!(
             "{} of {} seeds fail: {others:?}\nYAK_SIM_SEED={} cargo test -p yak-core --test sim\n{}",

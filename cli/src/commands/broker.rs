@@ -1,8 +1,12 @@
 //! `yak broker`: stores partitioned topics and replicates them; `yak broker list` shows all of them.
 
+use super::coordinator::announce;
 use crate::context::Context;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
+use yak_broker::{AutoCreate, BrokerConfig};
+use yak_protocol::defaults::BROKER_PORT;
+use yak_protocol::net::{Listener, ListenerConfig};
 
 /// Run a broker, or list the brokers.
 #[derive(Args, Debug)]
@@ -62,8 +66,32 @@ pub struct BrokerServerArgs {
 /// # Errors
 /// When the address or the data dir cannot be used.
 pub async fn run(args: BrokerArgs, context: Context) -> anyhow::Result<()> {
-    if let Some(BrokerCommand::List) = args.command {
-        return super::cluster::list_brokers(context).await;
+    match args.command {
+        Some(BrokerCommand::List) => super::cluster::list_brokers(context).await,
+        None => serve(args.server, context).await,
     }
-    anyhow::bail!("the broker is not part of this build (listen {})", args.server.listen)
+}
+
+async fn serve(args: BrokerServerArgs, context: Context) -> anyhow::Result<()> {
+    let listener = Listener::bind(
+        &args.listen,
+        ListenerConfig { insecure: args.insecure, ..ListenerConfig::default() },
+    )?;
+    let address = listener.local_addr();
+    let name = args.name.unwrap_or_else(|| default_name(address.port()));
+    let config = BrokerConfig {
+        advertise: args.advertise,
+        rack: args.rack,
+        auto_create: AutoCreate { enabled: !args.no_auto_create, ..AutoCreate::default() },
+        ..BrokerConfig::new(name, args.data, args.coordinator)
+    };
+    let ready = config.ready.clone();
+    let run = yak_broker::run(listener, config, context.shutdown.clone());
+    announce(run, ready, address).await
+}
+
+/// `broker-<hostname>`, with the port when it is not the usual one.
+fn default_name(port: u16) -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if port == BROKER_PORT { format!("broker-{host}") } else { format!("broker-{host}-{port}") }
 }

@@ -49,9 +49,25 @@ pub struct Broker {
 /// Work beside the machines.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Job {
-    Push { id: TopicPartition, stream: StreamId, follower: BrokerId, session: SessionId, from: Offset, high_watermark: Offset, log_start: Offset },
-    Rebuild { id: TopicPartition, end: Offset },
-    Repair { id: TopicPartition, leader: BrokerId, from: Offset, to: Offset },
+    Push {
+        id: TopicPartition,
+        stream: StreamId,
+        follower: BrokerId,
+        session: SessionId,
+        from: Offset,
+        high_watermark: Offset,
+        log_start: Offset,
+    },
+    Rebuild {
+        id: TopicPartition,
+        end: Offset,
+    },
+    Repair {
+        id: TopicPartition,
+        leader: BrokerId,
+        from: Offset,
+        to: Offset,
+    },
 }
 
 /// What a request to the coordinator was about.
@@ -154,7 +170,7 @@ impl World {
     /// Starts a broker's process on its disk.
     pub fn start_broker(&mut self, id: BrokerId) {
         let now = self.clock(Place::Broker(id));
-                self.trace(|| format!("{id:?} starts"));
+        self.trace(|| format!("{id:?} starts"));
         let broker = self.broker(id);
         assert!(broker.process.is_none(), "two processes on one disk");
         broker.starts += 1;
@@ -332,7 +348,9 @@ impl World {
 
     pub fn report_silence(&mut self, id: BrokerId, leader: BrokerId, silent: Duration) {
         let Some(process) = self.process(id).filter(|p| p.registered) else { return };
-        let (Some(broker_epoch), Some(info)) = (process.broker_epoch, process.brokers.get(&leader)) else { return };
+        let (Some(broker_epoch), Some(info)) = (process.broker_epoch, process.brokers.get(&leader)) else {
+            return;
+        };
         let request = StreamSilent {
             broker_id: id,
             broker_epoch,
@@ -502,10 +520,16 @@ impl World {
         let Some(process) = self.process(id) else { return };
         let Some(broker_epoch) = process.broker_epoch else { return };
         let info = process.partitions[&partition].clone();
-        let unfenced = process.brokers.values().filter(|b| !b.fenced).map(|b| (b.id, b.broker_epoch)).collect();
+        let unfenced =
+            process.brokers.values().filter(|b| !b.fenced).map(|b| (b.id, b.broker_epoch)).collect();
         let durability =
             process.topics.get(&partition.topic).map_or(Durability::Fsync, |t| t.config.durability);
-        self.step_replica(id, partition, Event::Metadata { info, broker_epoch, unfenced, durability }, Vec::new());
+        self.step_replica(
+            id,
+            partition,
+            Event::Metadata { info, broker_epoch, unfenced, durability },
+            Vec::new(),
+        );
     }
 }
 

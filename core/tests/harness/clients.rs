@@ -104,7 +104,12 @@ impl World {
             match connection {
                 Some(connection) => {
                     let ready = self.later();
-                    self.net.close(connection, Place::Client(number), ready, yak_core::cluster::Loss::PeerClosed);
+                    self.net.close(
+                        connection,
+                        Place::Client(number),
+                        ready,
+                        yak_core::cluster::Loss::PeerClosed,
+                    );
                     self.producer_lost(number, connection);
                 }
                 None => self.lane_in_trouble(number, id, true),
@@ -161,7 +166,8 @@ impl World {
             }
             unanswered.sent = Some((request, now));
             let batch = unanswered.batch.clone();
-            let message = Message::Publish(PublishRequest { id, request, batch, acks, timeout_ms: PUBLISH_MS });
+            let message =
+                Message::Publish(PublishRequest { id, request, batch, acks, timeout_ms: PUBLISH_MS });
             self.send(connection, Place::Client(number), message);
         }
     }
@@ -200,7 +206,9 @@ impl World {
     }
 
     fn producer_lost(&mut self, number: usize, on: ConnId) {
-        let Some(broker) = self.producers[number].connections.iter().find(|(_, c)| **c == on).map(|(b, _)| *b) else {
+        let Some(broker) =
+            self.producers[number].connections.iter().find(|(_, c)| **c == on).map(|(b, _)| *b)
+        else {
             return;
         };
         self.producers[number].connections.remove(&broker);
@@ -307,7 +315,8 @@ impl World {
         let Some(log) = self.brokers[&broker].disk.live(id) else { return };
         let position = self.consumers[consumer].positions.get(&id).copied().unwrap_or(0).max(log.start());
         let batches = log.read(position, usize::MAX);
-        let visible: Vec<Batch> = batches.into_iter().take_while(|b| b.end() <= view.high_watermark.0).collect();
+        let visible: Vec<Batch> =
+            batches.into_iter().take_while(|b| b.end() <= view.high_watermark.0).collect();
         for batch in &visible {
             let true_one = self.truth.committed(id).and_then(|c| c.batch_at(batch.base));
             if true_one != Some(batch) {

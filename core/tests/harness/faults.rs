@@ -1,8 +1,8 @@
 //! What goes wrong, and how it is put right again: used by scripts by name and by the simulation at random.
 
 use super::broker::Broker;
-use super::net::{Place, PublishRequest, Purpose};
 use super::log::Batch;
+use super::net::{Place, PublishRequest, Purpose};
 use super::world::World;
 use yak_core::partition::Sequence;
 use yak_protocol::ids::{BrokerId, DataDirId, TopicPartition};
@@ -72,7 +72,8 @@ impl World {
 
     /// Cuts a broker off from everybody else, clients aside.
     pub fn isolate(&mut self, id: BrokerId) {
-        let others: Vec<Place> = self.brokers.keys().filter(|o| **o != id).map(|o| Place::Broker(*o)).collect();
+        let others: Vec<Place> =
+            self.brokers.keys().filter(|o| **o != id).map(|o| Place::Broker(*o)).collect();
         for other in others.into_iter().chain([Place::Coordinator]) {
             self.cut_both(Place::Broker(id), other);
         }
@@ -96,7 +97,13 @@ impl World {
         self.publish_stamped(to, id, acks, None)
     }
 
-    pub fn publish_stamped(&mut self, to: BrokerId, id: TopicPartition, acks: Acks, sequence: Option<Sequence>) -> u64 {
+    pub fn publish_stamped(
+        &mut self,
+        to: BrokerId,
+        id: TopicPartition,
+        acks: Acks,
+        sequence: Option<Sequence>,
+    ) -> u64 {
         let (value, request) = (self.fresh(), self.fresh());
         let batch = Batch { base: 0, count: 1, epoch: 0, value, sequence };
         let request = PublishRequest { id, request, batch, acks, timeout_ms: 10_000 };
@@ -124,7 +131,9 @@ impl World {
                 let broker = &self.brokers[r];
                 let log = broker.disk.durable(id).map(|l| (l.end(), l.digest_at(l.end())));
                 let undamaged = broker.disk.durable(id).is_none_or(|l| l.damaged.is_empty());
-                log == end && undamaged && self.view(*r, id).is_some_and(|v| v.high_watermark.0 == v.log_end.0)
+                log == end
+                    && undamaged
+                    && self.view(*r, id).is_some_and(|v| v.high_watermark.0 == v.log_end.0)
             })
     }
 
@@ -132,12 +141,19 @@ impl World {
     pub fn describe(&self) -> String {
         let mut text = String::new();
         for id in &self.partitions {
-            text += &format!("{id:?}: {:?}\n  committed {}\n", self.record(*id), self.truth.committed_end(*id));
+            text +=
+                &format!("{id:?}: {:?}\n  committed {}\n", self.record(*id), self.truth.committed_end(*id));
             for (broker, state) in &self.brokers {
                 let ends = |l: Option<&super::log::Log>| l.map(|l| (l.start(), l.end(), l.epochs().to_vec()));
                 text += &format!(
                     "  {broker:?} {} epoch {:?} granted {:?} durable {:?} live end {:?} space {:?}\n    {:?}\n",
-                    if state.process.is_none() { "down" } else if state.frozen { "frozen" } else { "up" },
+                    if state.process.is_none() {
+                        "down"
+                    } else if state.frozen {
+                        "frozen"
+                    } else {
+                        "up"
+                    },
                     self.broker_epoch(*broker),
                     self.granted(*broker),
                     ends(state.disk.durable(*id)),
@@ -147,6 +163,10 @@ impl World {
                 );
             }
         }
-        text + &format!("fenced: {:?}, cuts {}\n", self.brokers.keys().filter(|b| self.is_fenced(**b)).collect::<Vec<_>>(), self.net.cuts())
+        text + &format!(
+            "fenced: {:?}, cuts {}\n",
+            self.brokers.keys().filter(|b| self.is_fenced(**b)).collect::<Vec<_>>(),
+            self.net.cuts()
+        )
     }
 }

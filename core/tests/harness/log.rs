@@ -36,10 +36,17 @@ pub fn digest(before: u64, batch: &Batch) -> u64 {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Change {
     /// Batches in a row; `None` as base means "where the log ends" never happens: position is checked.
-    Append { base: u64, batches: Vec<Batch> },
+    Append {
+        base: u64,
+        batches: Vec<Batch>,
+    },
     Truncate(u64),
     /// `before` is the digest of the committed log up to `start`.
-    Reset { start: u64, epochs: Vec<EpochStart>, before: u64 },
+    Reset {
+        start: u64,
+        epochs: Vec<EpochStart>,
+        before: u64,
+    },
     MoveStart(u64),
     Promise(LeaderEpoch, BrokerId),
     StartEpoch(EpochStart),
@@ -114,7 +121,15 @@ impl Log {
     pub fn read(&self, from: u64, max: usize) -> Vec<Batch> {
         let at = self.batches.partition_point(|(b, _)| b.end() <= from);
         let whole = |b: &Batch| !self.damaged.iter().any(|(lo, hi)| b.base < *hi && *lo < b.end());
-        self.batches.get(at..).unwrap_or_default().iter().map(|(b, _)| b).take(max).take_while(|b| whole(b)).cloned().collect()
+        self.batches
+            .get(at..)
+            .unwrap_or_default()
+            .iter()
+            .map(|(b, _)| b)
+            .take(max)
+            .take_while(|b| whole(b))
+            .cloned()
+            .collect()
     }
 
     pub fn is_damaged_below(&self, end: u64) -> bool {
@@ -132,7 +147,10 @@ impl Log {
                     assert_eq!(batch.base, self.end(), "a batch that does not continue the log: {batch:?}");
                     let before = self.batches.last().map_or(self.before, |(_, digest)| *digest);
                     if self.epochs.last().is_none_or(|last| last.epoch.0 != batch.epoch) {
-                        self.begin_epoch(EpochStart { epoch: LeaderEpoch(batch.epoch), start: Offset(batch.base) });
+                        self.begin_epoch(EpochStart {
+                            epoch: LeaderEpoch(batch.epoch),
+                            start: Offset(batch.base),
+                        });
                     }
                     self.batches.push((batch.clone(), digest(before, batch)));
                 }

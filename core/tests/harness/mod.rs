@@ -4,7 +4,11 @@
 //! Shared by the random simulation, the exhaustive search and the directed rule scripts; each of them is
 //! a test target of its own and uses a part of this.
 #![allow(dead_code, reason = "each test target uses its part of the harness")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers of a simulation are small")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "numbers of a simulation are small"
+)]
 #![allow(missing_docs, reason = "not an interface")]
 
 pub mod broker;

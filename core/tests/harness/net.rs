@@ -78,7 +78,14 @@ pub enum Message {
     Ack(BrokerEpoch, Ack),
     Close(TopicPartition, SessionId),
     Opened(Opened),
-    Push { id: TopicPartition, session: SessionId, from: Offset, high_watermark: Offset, log_start: Offset, batches: Vec<Batch> },
+    Push {
+        id: TopicPartition,
+        session: SessionId,
+        from: Offset,
+        high_watermark: Offset,
+        log_start: Offset,
+        batches: Vec<Batch>,
+    },
     Publish(PublishRequest),
     Answer(u64, Box<Result<Acked, WireError>>),
     /// The last message of a direction.
@@ -180,7 +187,8 @@ impl Net {
     /// The connection breaks on its way: of each direction the first messages arrive, then the end.
     pub fn sever(&mut self, id: ConnId, keep: [usize; 2], ready: [u64; 2]) {
         let Some(c) = self.connections.get_mut(&id) else { return };
-        for (pipe, (keep, ready)) in [&mut c.forth, &mut c.back].into_iter().zip(keep.into_iter().zip(ready)) {
+        for (pipe, (keep, ready)) in [&mut c.forth, &mut c.back].into_iter().zip(keep.into_iter().zip(ready))
+        {
             if pipe.deaf || (pipe.ended && pipe.queue.is_empty()) {
                 continue;
             }

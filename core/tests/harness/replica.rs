@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use yak_core::cluster::Loss;
 use yak_core::partition::{
-    BatchHead, DiskOp, Effect, Event, Producers, PushedBatch, Replica, ReplicaConfig, Stamped, StreamClass, StreamId, Ticket,
-    View,
+    BatchHead, DiskOp, Effect, Event, Producers, PushedBatch, Replica, ReplicaConfig, Stamped, StreamClass,
+    StreamId, Ticket, View,
 };
 use yak_protocol::defaults;
 use yak_protocol::error::{ErrorCode, WireError};
@@ -85,13 +85,20 @@ impl World {
         let recovered = broker.disk.open(partition).recovered();
         let replica = Replica::recover(config, recovered);
         let view = replica.view();
-        let hosted = Hosted { replica, view, tickets: BTreeMap::new(), halted: None, class: StreamClass::CatchUp };
+        let hosted =
+            Hosted { replica, view, tickets: BTreeMap::new(), halted: None, class: StreamClass::CatchUp };
         process.hosted.insert(partition, hosted);
         self.truth.recovered(id, partition);
     }
 
     /// Feeds a replica one event; `batches` are the bytes that the event speaks of.
-    pub fn step_replica(&mut self, id: BrokerId, partition: TopicPartition, event: Event, batches: Vec<Batch>) {
+    pub fn step_replica(
+        &mut self,
+        id: BrokerId,
+        partition: TopicPartition,
+        event: Event,
+        batches: Vec<Batch>,
+    ) {
         let now = self.clock(Place::Broker(id));
         let mut effects = Vec::new();
         let tracing = self.tracing;
@@ -108,7 +115,9 @@ impl World {
 
     fn carry_out(&mut self, id: BrokerId, partition: TopicPartition, effect: Effect, batches: &[Batch]) {
         match effect {
-            Effect::Disk(seq, op) => self.disk_op(id, partition, Op { seq, change: self.change(partition, op, batches) }),
+            Effect::Disk(seq, op) => {
+                self.disk_op(id, partition, Op { seq, change: self.change(partition, op, batches) })
+            }
             Effect::View(view) => {
                 self.broker(id).disk.set_hint(partition, view.high_watermark.0);
                 self.observe_view(id, partition, &view);
@@ -118,7 +127,8 @@ impl World {
             }
             Effect::Answer { ticket, outcome } => {
                 let hosted = self.process(id).and_then(|p| p.hosted.get_mut(&partition));
-                let asker = hosted.and_then(|h| h.tickets.remove(&ticket)).expect("a ticket is answered once");
+                let asker =
+                    hosted.and_then(|h| h.tickets.remove(&ticket)).expect("a ticket is answered once");
                 self.observe_answer(partition, &asker.request, &outcome);
                 if let Some(connection) = asker.connection {
                     let answer = Message::Answer(asker.request.request, Box::new(outcome));
@@ -126,7 +136,9 @@ impl World {
                 }
             }
             Effect::RebuildProducers { end } => self.job(id, Job::Rebuild { id: partition, end }),
-            Effect::Repair { leader, from, to } => self.job(id, Job::Repair { id: partition, leader, from, to }),
+            Effect::Repair { leader, from, to } => {
+                self.job(id, Job::Repair { id: partition, leader, from, to })
+            }
             Effect::ReportDamage { damaged } => self.report_damage(id, partition, damaged),
             Effect::Opened(stream, opened) => {
                 if matches!(opened.answer, OpenAnswer::Diverging { .. }) {
@@ -266,14 +278,20 @@ impl World {
             return stream.connection;
         }
         let to = Place::Broker(leader);
-        let dialled = if reachable { self.net.connect(Place::Broker(id), to, Purpose::Stream(class)) } else { None };
+        let dialled =
+            if reachable { self.net.connect(Place::Broker(id), to, Purpose::Stream(class)) } else { None };
         let stream = OutStream { connection: dialled, heard: now, retry_at: now + RECONNECT };
         self.process(id)?.dialled.insert((leader, class), stream);
         dialled
     }
 
     /// The stream on which a partition's session runs.
-    fn session_stream(&mut self, id: BrokerId, leader: BrokerId, partition: TopicPartition) -> Option<ConnId> {
+    fn session_stream(
+        &mut self,
+        id: BrokerId,
+        leader: BrokerId,
+        partition: TopicPartition,
+    ) -> Option<ConnId> {
         let process = self.process(id)?;
         let class = process.hosted.get(&partition)?.class;
         process.dialled.get(&(leader, class))?.connection
@@ -296,7 +314,8 @@ impl World {
                 None => {}
                 Some(connection) => {
                     if self.hears(place, Place::Broker(leader), connection) {
-                        if let Some(out) = self.process(id).and_then(|p| p.dialled.get_mut(&(leader, class))) {
+                        if let Some(out) = self.process(id).and_then(|p| p.dialled.get_mut(&(leader, class)))
+                        {
                             out.heard = now;
                         }
                     } else if now.since(stream.heard) > defaults::STREAM_SILENT {
@@ -318,7 +337,9 @@ impl World {
         let accepted: Vec<(ConnId, BrokerId)> = process.accepted.iter().map(|(c, (f, _))| (*c, *f)).collect();
         for (connection, follower) in accepted {
             let hears = self.hears(Place::Broker(id), Place::Broker(follower), connection);
-            let Some(heard) = self.process(id).and_then(|p| p.accepted.get_mut(&connection)) else { continue };
+            let Some(heard) = self.process(id).and_then(|p| p.accepted.get_mut(&connection)) else {
+                continue;
+            };
             if hears {
                 heard.1 = now;
             } else if now.since(heard.1) > defaults::STREAM_SILENT {
@@ -360,12 +381,8 @@ impl World {
         let Some((leader, class)) = key else { return };
         let stream = OutStream { connection: None, heard: now, retry_at: now + RECONNECT };
         process.dialled.insert((leader, class), stream);
-        let all: Vec<TopicPartition> = process
-            .hosted
-            .iter()
-            .filter(|(_, h)| h.class == class)
-            .map(|(p, _)| *p)
-            .collect();
+        let all: Vec<TopicPartition> =
+            process.hosted.iter().filter(|(_, h)| h.class == class).map(|(p, _)| *p).collect();
         for partition in all {
             self.step_replica(id, partition, Event::StreamDown { leader }, Vec::new());
         }
@@ -390,14 +407,20 @@ impl World {
                 self.step_replica(id, ack.id, Event::Acked { stream, follower, ack }, Vec::new());
             }
             (Message::Close(partition, session), _) => {
-                self.step_replica(id, partition, Event::Closed { stream, session: Some(session) }, Vec::new());
+                self.step_replica(
+                    id,
+                    partition,
+                    Event::Closed { stream, session: Some(session) },
+                    Vec::new(),
+                );
             }
             (Message::Opened(opened), _) => {
                 let event = Event::OpenAnswered { session: opened.session, answer: opened.answer };
                 self.step_replica(id, opened.id, event, Vec::new());
             }
             (Message::Push { id: partition, session, from, high_watermark, log_start, batches }, _) => {
-                let heads = batches.iter().map(|b| PushedBatch { base: Offset(b.base), head: head(b) }).collect();
+                let heads =
+                    batches.iter().map(|b| PushedBatch { base: Offset(b.base), head: head(b) }).collect();
                 let event = Event::Push { session, from, high_watermark, log_start, batches: heads };
                 self.step_replica(id, partition, event, batches);
             }
@@ -439,12 +462,18 @@ impl World {
             Job::Push { id: partition, stream, follower, session, from, high_watermark, log_start } => {
                 let log = self.brokers[&id].disk.live(partition);
                 let batches = log.map_or_else(Vec::new, |l| l.read(from.0, PUSH_BATCHES));
-                let batches = if batches.first().is_some_and(|b| b.base == from.0) { batches } else { Vec::new() };
+                let batches =
+                    if batches.first().is_some_and(|b| b.base == from.0) { batches } else { Vec::new() };
                 let next = Offset(batches.last().map_or(from.0, Batch::end));
                 let bytes = next.distance_from(from) * RECORD_BYTES;
                 let push = Message::Push { id: partition, session, from, high_watermark, log_start, batches };
                 self.send(ConnId(stream.0), Place::Broker(id), push);
-                self.step_replica(id, partition, Event::Pushed { stream, follower, session, next, bytes }, Vec::new());
+                self.step_replica(
+                    id,
+                    partition,
+                    Event::Pushed { stream, follower, session, next, bytes },
+                    Vec::new(),
+                );
             }
             Job::Rebuild { id: partition, end } => self.rebuild_producers(id, partition, end),
             Job::Repair { id: partition, leader, from, to } => {

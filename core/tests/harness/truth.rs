@@ -107,7 +107,11 @@ impl Truth {
                 self.violate("I11", format!("{id:?}: {s:?} is committed at {other} and at {}", batch.base));
             }
         }
-        let fits = self.committed.entry(id).or_default().apply(&Change::Append { base: batch.base, batches: vec![batch.clone()] });
+        let fits = self
+            .committed
+            .entry(id)
+            .or_default()
+            .apply(&Change::Append { base: batch.base, batches: vec![batch.clone()] });
         assert!(fits, "the committed log has no gaps");
     }
 }
@@ -127,7 +131,8 @@ impl World {
                 let text = format!("{id:?} {:?}: led by {known:?} and by {broker:?}", view.leader_epoch);
                 self.truth.violate("I7", text);
             }
-            if old.leads && old.leader_epoch == view.leader_epoch && view.high_watermark < old.high_watermark {
+            if old.leads && old.leader_epoch == view.leader_epoch && view.high_watermark < old.high_watermark
+            {
                 self.truth.violate("I3", format!("{who}: the watermark goes back: {old:?} -> {view:?}"));
             }
         }
@@ -154,7 +159,10 @@ impl World {
         }
         if !view.leads {
             if mark > end {
-                self.truth.violate("I3", format!("{who}: a follower's watermark {mark} is above what is committed, {end}"));
+                self.truth.violate(
+                    "I3",
+                    format!("{who}: a follower's watermark {mark} is above what is committed, {end}"),
+                );
             }
             return;
         }
@@ -192,7 +200,12 @@ impl World {
     }
 
     /// A publish is answered.
-    pub fn observe_answer(&mut self, id: TopicPartition, request: &PublishRequest, outcome: &Result<Acked, WireError>) {
+    pub fn observe_answer(
+        &mut self,
+        id: TopicPartition,
+        request: &PublishRequest,
+        outcome: &Result<Acked, WireError>,
+    ) {
         let value = request.batch.value;
         match outcome {
             Err(error) => {
@@ -205,16 +218,23 @@ impl World {
                 let has = |log: &Log| match offset {
                     // Retention may have dropped it since; only what is committed goes.
                     Some(offset) if offset < log.start() => true,
-                    Some(offset) => log.batch_at(offset).is_some_and(|b| b.value == value && b.base == offset),
+                    Some(offset) => {
+                        log.batch_at(offset).is_some_and(|b| b.value == value && b.base == offset)
+                    }
                     None => log.batches().any(|b| b.value == value),
                 };
                 if !self.truth.committed(id).is_some_and(has) {
-                    self.truth.violate("I10", format!("{id:?}: {request:?} acknowledged at {offset:?}, which is not committed"));
+                    self.truth.violate(
+                        "I10",
+                        format!("{id:?}: {request:?} acknowledged at {offset:?}, which is not committed"),
+                    );
                 }
                 let copies = self.brokers.values().filter(|b| self.kept(b, id).is_some_and(has));
                 let (copies, least) = (copies.count(), self.record(id).map_or(1, |r| r.min_isr as usize));
                 if copies < least || copies < acked.replicas as usize {
-                    let text = format!("{id:?}: {request:?} acknowledged as {acked:?} with {copies} copies, least {least}");
+                    let text = format!(
+                        "{id:?}: {request:?} acknowledged as {acked:?} with {copies} copies, least {least}"
+                    );
                     self.truth.violate("I10", text);
                 }
                 self.truth.acked.insert(value, (id, offset));
@@ -310,17 +330,21 @@ impl World {
             }
             let log = self.kept(broker, id);
             if end > 0 && !log.is_some_and(|l| l.agrees(end, digest)) {
-                let text = format!("{id:?}: {member:?} may lead without what is committed below {end}: {record:?}\n{log:?}");
+                let text = format!(
+                    "{id:?}: {member:?} may lead without what is committed below {end}: {record:?}\n{log:?}"
+                );
                 self.truth.violate("I4", text);
             }
         }
         let Some(leader) = record.leader else { return };
-        let Some(view) = self.view(leader, id).filter(|v| v.leads && v.leader_epoch == record.leader_epoch) else {
+        let Some(view) = self.view(leader, id).filter(|v| v.leads && v.leader_epoch == record.leader_epoch)
+        else {
             return;
         };
         let log = self.brokers[&leader].disk.live(id);
         if !log.is_some_and(|l| l.agrees(end, digest)) {
-            let text = format!("{leader:?} leads {id:?} without what is committed below {end}: {view:?}\n{log:?}");
+            let text =
+                format!("{leader:?} leads {id:?} without what is committed below {end}: {view:?}\n{log:?}");
             self.truth.violate("I1", text);
         }
     }
@@ -336,7 +360,9 @@ impl World {
             }
             *known = epoch;
             for partition in &self.partitions {
-                let Some(promise) = broker.disk.durable(*partition).and_then(|l| l.promise()) else { continue };
+                let Some(promise) = broker.disk.durable(*partition).and_then(|l| l.promise()) else {
+                    continue;
+                };
                 let known = self.truth.promises.entry((*id, *partition)).or_insert(promise);
                 if promise.0 < known.0 || (promise.0 == known.0 && promise.1 != known.1) {
                     let text = format!("{id:?} {partition:?}: promise {known:?} -> {promise:?}");

@@ -115,8 +115,9 @@ impl World {
         }
         world.settle_until("all brokers are unfenced", |w| w.unfenced().len() == w.setup.brokers as usize);
         let topic = world.create_topic("orders");
-        world.partitions =
-            (0..world.setup.partitions).map(|p| TopicPartition { topic, partition: PartitionIndex(p) }).collect();
+        world.partitions = (0..world.setup.partitions)
+            .map(|p| TopicPartition { topic, partition: PartitionIndex(p) })
+            .collect();
         world.settle_until("every replica is in sync", World::is_whole);
         world
     }

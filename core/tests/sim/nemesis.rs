@@ -220,7 +220,8 @@ impl Nemesis {
     }
 
     fn cut(&mut self, world: &mut World, victim: BrokerId) {
-        let mut others: Vec<Place> = world.brokers.keys().filter(|b| **b != victim).map(|b| Place::Broker(*b)).collect();
+        let mut others: Vec<Place> =
+            world.brokers.keys().filter(|b| **b != victim).map(|b| Place::Broker(*b)).collect();
         others.push(Place::Coordinator);
         others.extend((0..world.producers.len()).map(Place::Client));
         let other = others[world.rng.usize(0..others.len())];

@@ -74,7 +74,8 @@ impl Plan {
         let mut rng = fastrand::Rng::with_seed(seed ^ 0x5EED_0F_A_9A11);
         let brokers = [3, 3, 3, 3, 2, 5][rng.usize(0..6)];
         let replicas = brokers.min(3);
-        let durability = if rng.u32(0..6) == 0 && replicas == 3 { Durability::Replicated } else { Durability::Fsync };
+        let durability =
+            if rng.u32(0..6) == 0 && replicas == 3 { Durability::Replicated } else { Durability::Fsync };
         let min_isr = match rng.u32(0..8) {
             0 if durability == Durability::Fsync => Some(1),
             1 => Some(2),

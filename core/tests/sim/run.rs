@@ -2,9 +2,9 @@
 
 use super::nemesis::Nemesis;
 use super::plan::Plan;
+use crate::harness::World;
 use crate::harness::clients::{Consumer, Producer};
 use crate::harness::coverage::Coverage;
-use crate::harness::World;
 use crate::harness::world::Item;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use yak_core::rules::Rules;
