@@ -24,8 +24,17 @@ pub async fn offsets(
     at_ms: Option<i64>,
     deadline: Instant,
 ) -> Result<OffsetsReply, ClusterError> {
-    let request = Offsets { topic: topic.to_owned(), partition, at_ms };
-    Ok(cluster.request_leader(topic, partition, &request, Vec::new(), deadline.into()).await?.body)
+    let request = Offsets { topic: topic.to_owned(), partition, at_ms, stale_ok: true };
+    ask_offsets(cluster, &request, deadline).await
+}
+
+async fn ask_offsets(
+    cluster: &Cluster,
+    request: &Offsets,
+    deadline: Instant,
+) -> Result<OffsetsReply, ClusterError> {
+    let Offsets { topic, partition, .. } = request;
+    Ok(cluster.request_leader(topic, *partition, request, Vec::new(), deadline.into()).await?.body)
 }
 
 /// Names an assigned partition, and which of its lives: a seek begins a new one.
@@ -67,7 +76,10 @@ pub(crate) async fn resolve(
     start: Start,
 ) -> Done {
     let deadline = Instant::now() + ASK_TIMEOUT;
-    let log = offsets(&cluster, &topic, partition, start.at_ms(), deadline).await;
+    // Only the newest leader knows what is latest; where the log begins any leader does.
+    let stale_ok = !matches!(start, Start::Latest | Start::BeforeEnd(_));
+    let request = Offsets { topic: topic.to_string(), partition, at_ms: start.at_ms(), stale_ok };
+    let log = ask_offsets(&cluster, &request, deadline).await;
     Done::Started { key, offset: log.map(|log| start.resolve(&log)) }
 }
 

@@ -26,7 +26,7 @@ fn soon() -> Instant {
 }
 
 fn offsets(partition: PartitionIndex) -> Offsets {
-    Offsets { topic: "orders".into(), partition, at_ms: None }
+    Offsets { topic: "orders".into(), partition, at_ms: None, stale_ok: false }
 }
 
 async fn ask(cluster: &Cluster, deadline: Instant) -> Result<Answer<OffsetsReply>, ClusterError> {

@@ -127,7 +127,7 @@ async fn delete(broker: &Arc<Broker>, topics: &[TopicId]) {
 async fn set_unknown_aside(broker: &Arc<Broker>) {
     let unknown = |id: TopicPartition| !broker.cluster.has_topic_id(id.topic);
     let running: Vec<_> = broker.partitions.iter().map(|found| found.id).filter(|id| unknown(*id)).collect();
-    let mut ids = broker.forget_recovered(|id| unknown(id));
+    let mut ids = broker.forget_recovered(unknown);
     stop(broker, &running).await;
     ids.extend(running);
     for id in ids {

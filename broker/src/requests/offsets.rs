@@ -35,7 +35,7 @@ fn known(
     let resolved = broker.cluster.resolve(&offsets.topic, offsets.partition)?;
     let (partition, view) = leading(broker, resolved.id)?;
     let name = || format!("{}/{}", offsets.topic, offsets.partition);
-    if !broker.link.lease_held() {
+    if !broker.link.lease_held() && !offsets.stale_ok {
         return Err(WireError::new(
             ErrorCode::LeaseOver,
             format!(

@@ -12,6 +12,10 @@ pub struct Offsets {
     /// Also the offset of the first record with a timestamp at or after this, in ms since 1970.
     #[serde(default)]
     pub at_ms: Option<i64>,
+    /// Whether a leader whose lease has run out may answer too. It may have been deposed, and then its
+    /// high watermark may be behind: good enough for anything but "latest".
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale_ok: bool,
 }
 message!(Offsets, "offsets", Client, OffsetsReply);
 

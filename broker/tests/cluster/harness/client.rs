@@ -118,7 +118,12 @@ impl Client {
     }
 
     pub async fn offsets(&self, topic: &str, partition: u32) -> Result<OffsetsReply, WireError> {
-        let request = Offsets { topic: topic.to_owned(), partition: PartitionIndex(partition), at_ms: None };
+        let request = Offsets {
+            topic: topic.to_owned(),
+            partition: PartitionIndex(partition),
+            at_ms: None,
+            stale_ok: false,
+        };
         match self.request(&request).await {
             Ok(reply) => Ok(reply),
             Err(RequestError::Refused(error)) => Err(error),
