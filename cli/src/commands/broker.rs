@@ -95,3 +95,15 @@ fn default_name(port: u16) -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if port == BROKER_PORT { format!("broker-{host}") } else { format!("broker-{host}-{port}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_without_a_port_is_called_by_its_host() {
+        let usual = default_name(BROKER_PORT);
+        assert!(usual.strip_prefix("broker-").is_some_and(|host| !host.is_empty()), "{usual}");
+        assert_eq!(default_name(9702), format!("{usual}-9702"));
+    }
+}
