@@ -49,9 +49,12 @@ pub struct DemoArgs {
     /// Where the cluster keeps its data; deleted by whoever gave it
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
-    /// Records a second at most, so that faults happen while publishing
-    #[arg(long, default_value_t = 12_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub rate: u32,
+    /// Records a second at most, so that faults happen while publishing [default: 12000, less with --kills]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+    /// Kill leaders N times with kill -9 instead, and print the median and the longest pause
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub kills: Option<u32>,
 }
 
 /// How a leader is ended.
@@ -61,8 +64,30 @@ enum Fault {
     Interrupt,
 }
 
-/// When which fault happens: as a share of the records acknowledged, in percent.
-const PLAN: [(usize, Fault); 3] = [(15, Fault::Kill), (40, Fault::Kill), (65, Fault::Interrupt)];
+/// Records a second, unless told otherwise.
+const RATE: u32 = 12_000;
+/// About how long a kill and the recovery from it may take, when the rate is chosen for many kills.
+const KILL_SECONDS: u32 = 2;
+/// The share of the records within which faults happen, in percent.
+const FAULTS_UNTIL: usize = 90;
+
+/// Which faults happen, in this order, each after how many records are acknowledged.
+fn plan(lines: usize, kills: Option<u32>) -> Vec<(usize, Fault)> {
+    let faults = match kills {
+        Some(kills) => vec![Fault::Kill; kills as usize],
+        None => vec![Fault::Kill, Fault::Kill, Fault::Interrupt],
+    };
+    let step = lines * FAULTS_UNTIL / 100 / (faults.len() + 1);
+    (1..).map(|n| n * step).zip(faults).collect()
+}
+
+fn rate(args: &DemoArgs, lines: usize) -> u32 {
+    let chosen = match args.kills {
+        Some(kills) => RATE.min(u32::try_from(lines).unwrap_or(u32::MAX) / (kills * KILL_SECONDS)),
+        None => RATE,
+    };
+    args.rate.unwrap_or(chosen).max(1)
+}
 
 /// Runs the whole demo.
 ///
@@ -99,12 +124,23 @@ async fn play(args: &DemoArgs, lines: &[Vec<u8>], cluster: &mut Processes) -> an
     in_sync(&client).await?;
 
     println!("publish   {} lines of {}", lines.len(), args.file.display());
-    let publishing = Publishing::start(&client, TOPIC, PARTITIONS, lines.to_vec(), args.rate);
-    for (percent, fault) in PLAN {
-        publishing.reached(lines.len() * percent / 100).await?;
-        strike(&client, cluster, &publishing, fault).await?;
+    let publishing = Publishing::start(&client, TOPIC, PARTITIONS, lines.to_vec(), rate(args, lines.len()));
+    let mut pauses = Vec::new();
+    for (count, fault) in plan(lines.len(), args.kills) {
+        publishing.reached(count).await?;
+        pauses.push(strike(&client, cluster, &publishing, fault).await?);
     }
     publishing.release();
+    if args.kills.is_some() {
+        pauses.sort_unstable();
+        let ms = |pause: Option<&Duration>| pause.map_or(0.0, |pause| pause.as_secs_f64() * 1000.0);
+        println!(
+            "pauses    median {:.0} ms, longest {:.0} ms of {} kills",
+            ms(pauses.get(pauses.len() / 2)),
+            ms(pauses.last()),
+            pauses.len()
+        );
+    }
     let told = publishing.finish().await?;
 
     let read = read::everything(&client, TOPIC).await?;
@@ -118,13 +154,13 @@ async fn play(args: &DemoArgs, lines: &[Vec<u8>], cluster: &mut Processes) -> an
 }
 
 /// Ends the leader of the busiest partition, waits until publishing goes on, starts it again, and waits
-/// until every replica is back in sync.
+/// until every replica is back in sync. Returns the longest pause in publishing.
 async fn strike(
     client: &Cluster,
     cluster: &mut Processes,
     publishing: &Publishing,
     fault: Fault,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Duration> {
     let metadata = client.metadata(true).await?;
     let topic = metadata.topics.iter().find(|topic| topic.name == TOPIC).context("the topic has vanished")?;
     let mut partitions: Vec<_> =
@@ -156,7 +192,8 @@ async fn strike(
         pause.as_secs_f64() * 1000.0
     );
     cluster.launch(number).await?;
-    in_sync(client).await
+    in_sync(client).await?;
+    Ok(pause)
 }
 
 /// Waits until every partition of the topic has all its replicas in sync.
@@ -195,6 +232,14 @@ fn partition_of(line: &[u8], partitions: u32) -> PartitionIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn faults_are_spread_over_the_records() {
+        let counts: Vec<_> = plan(1000, None).into_iter().map(|(count, _)| count).collect();
+        assert_eq!(counts, [225, 450, 675]);
+        assert!(plan(1000, None).iter().any(|(_, fault)| *fault == Fault::Interrupt));
+        assert_eq!(plan(1000, Some(20)).len(), 20);
+    }
 
     #[test]
     fn lines_of_one_folder_or_first_word_share_a_key() {
