@@ -21,7 +21,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use yak_protocol::ids::{TopicId, TopicPartition};
+
+/// How often somebody who waits for a checkpoint looks whether it has begun.
+const CHECKPOINT_POLL: Duration = Duration::from_millis(2);
 
 /// An open data dir. Dropping it is a crash: nothing is flushed that is not on its way already.
 /// [`Store::close`] is the clean way.
@@ -192,7 +196,44 @@ impl Store {
     /// # Errors
     /// As [`Store::delete`].
     pub fn set_aside(&self, id: TopicPartition) -> Result<(), StoreError> {
+        self.bring_to_files(id)?;
         self.vanish(|of| of == id, Change::SetAside)
+    }
+
+    /// What is only in the write-ahead log and in memory goes to the files, synced: they are what is kept.
+    fn bring_to_files(&self, id: TopicPartition) -> Result<(), StoreError> {
+        let logs = self.shared.logs.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(log) = logs.get(&id).cloned() else { return Ok(()) };
+        drop(logs);
+        let in_files = || {
+            let state = log.state.get();
+            state.file_ops.is_empty() && state.flushed_end >= state.end
+        };
+        while !in_files() {
+            self.checkpoint_taken_up()?;
+        }
+        // The flusher takes this one up only when it is through with those before.
+        self.checkpoint_taken_up()
+    }
+
+    /// Asks for a checkpoint and waits until the flusher begins with it.
+    fn checkpoint_taken_up(&self) -> Result<(), StoreError> {
+        self.shared.flush.get().checkpoint = true;
+        self.shared.flush_wake.notify_all();
+        loop {
+            if self.shared.is_stopped() {
+                return Err(StoreError::Stopped);
+            }
+            if self.shared.space.is_full() {
+                return Err(StoreError::Full(self.shared.space.reason()));
+            }
+            if !self.shared.flush.get().checkpoint {
+                return Ok(());
+            }
+            let progress = self.shared.progress.get();
+            let waited = self.shared.progress_wake.wait_timeout(progress, CHECKPOINT_POLL);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+        }
     }
 
     fn vanish(&self, which: impl Fn(TopicPartition) -> bool, change: Change) -> Result<(), StoreError> {
