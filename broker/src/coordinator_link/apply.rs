@@ -27,11 +27,11 @@ pub(crate) async fn run(broker: Arc<Broker>, mut updates: mpsc::UnboundedReceive
         match update {
             Update::Registered(session, info) => {
                 let changed = broker.set_session(session);
-                apply(&broker, info, changed).await;
+                apply(&broker, info, Source::Registration { new_session: changed }).await;
                 // A fenced broker is unfenced by the heartbeat that confirms the newest metadata.
                 broker.link.heartbeat_now.notify_one();
             }
-            Update::Pushed(info) => apply(&broker, info, false).await,
+            Update::Pushed(info) => apply(&broker, info, Source::Push).await,
             Update::Stop(done) => {
                 let ids: Vec<_> = broker.partitions.iter().map(|partition| partition.id).collect();
                 stop(&broker, &ids).await;
@@ -42,15 +42,21 @@ pub(crate) async fn run(broker: Arc<Broker>, mut updates: mpsc::UnboundedReceive
     }
 }
 
-async fn apply(broker: &Arc<Broker>, info: LeaderInfo, new_session: bool) {
+/// Where metadata comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// The answer to a registration: everything, and whatever was known before gives way to it.
+    Registration { new_session: bool },
+    /// Pushed, or asked for: it counts if it is newer.
+    Push,
+}
+
+async fn apply(broker: &Arc<Broker>, info: LeaderInfo, source: Source) {
     if !ratchet(broker, &info).await {
         return;
     }
     match broker.cluster.fit(&info) {
-        Fit::Next => {}
-        Fit::Old if !new_session => return,
-        Fit::Old => {}
-        Fit::Gap => {
+        Fit::Gap if source == Source::Push => {
             tracing::info!(
                 version = info.version.0,
                 known = broker.cluster.version().0,
@@ -59,6 +65,8 @@ async fn apply(broker: &Arc<Broker>, info: LeaderInfo, new_session: bool) {
             broker.link.full_copy_wanted.notify_one();
             return;
         }
+        Fit::Old if source == Source::Push => return,
+        _ => {}
     }
     let full = info.full;
     let fenced_before = broker.fenced();
@@ -67,7 +75,7 @@ async fn apply(broker: &Arc<Broker>, info: LeaderInfo, new_session: bool) {
     if full {
         set_unknown_aside(broker).await;
     }
-    if new_session {
+    if source == (Source::Registration { new_session: true }) {
         partitions.extend(broker.partitions.iter().map(|partition| partition.id));
     }
     start(broker, &partitions).await;

@@ -3,11 +3,15 @@
 mod harness;
 
 mod coordinator_away;
+mod damage;
 mod fencing;
 mod followers;
+mod full_disk;
 mod identity;
+mod power_cut;
 mod publishing;
 mod reading;
 mod replication;
 mod stopping;
 mod topics;
+mod unknown_topics;

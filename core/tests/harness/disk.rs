@@ -56,8 +56,7 @@ pub struct Disk {
 
 impl Disk {
     pub fn new(data_dir: DataDirId) -> Self {
-        let identity = Identity { data_dir, same_boot: true, ..Identity::default() };
-        Self { identity, ..Self::default() }
+        Self { identity: Identity { data_dir, ..Identity::default() }, ..Self::default() }
     }
 
     pub fn partitions(&self) -> impl Iterator<Item = TopicPartition> {

@@ -21,8 +21,6 @@ pub mod fingerprint;
 pub mod log;
 pub mod net;
 pub mod replica;
-pub mod session;
-pub mod streams;
 pub mod truth;
 pub mod world;
 

@@ -7,7 +7,7 @@ pub use client::Client;
 pub use records::{Kept, batch, values_of};
 
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -16,7 +16,9 @@ use yak_broker::{BrokerConfig, BrokerError};
 use yak_coordinator::CoordinatorConfig;
 use yak_protocol::ids::{BrokerId, PartitionIndex};
 use yak_protocol::message::{CreateTopic, Metadata, MetadataReply, PartitionInfo};
-use yak_protocol::net::{Listener, ListenerConfig};
+use yak_protocol::net::{ConnectOptions, Connection, Listener, ListenerConfig};
+use yak_storage::StoreConfig;
+use yak_storage::io::sim::SimDisk;
 
 /// How long a condition may take to come true before the test fails. Far longer than any should take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -78,7 +80,29 @@ fn log_to_stderr() {
     });
 }
 
+/// A log on a simulated disk: small files, and no room kept free.
+pub fn on_disk(disk: &SimDisk, config: BrokerConfig) -> BrokerConfig {
+    let store = StoreConfig {
+        wal_file_bytes: 1 << 20,
+        checkpoint: Duration::from_millis(20),
+        reserve_bytes: Some(64 << 10),
+        ballast_bytes: 64 << 10,
+        ..StoreConfig::default()
+    };
+    BrokerConfig { io: Arc::new(disk.clone()), store, ..config }
+}
+
 impl Cluster {
+    /// A cluster whose brokers have simulated disks.
+    pub async fn on_disks(brokers: usize, disks: &[SimDisk]) -> Self {
+        let disks = disks.to_vec();
+        Self::start_with(brokers, move |number, config| {
+            let lag = Duration::from_millis(300);
+            BrokerConfig { replica_lag_max: lag, ..on_disk(&disks[number], config) }
+        })
+        .await
+    }
+
     /// A coordinator and so many brokers, all registered.
     pub async fn start(brokers: usize) -> Self {
         Self::start_with(brokers, |_, config| config).await
@@ -129,7 +153,7 @@ impl Cluster {
             async move { bound }
         })
         .await;
-        let mut config = CoordinatorConfig::new(self.dir.path().join("coordinator"));
+        let mut config = CoordinatorConfig::new(self.coordinator_dir());
         config.lease = self.lease;
         config.heartbeat = self.lease / 6;
         let shutdown = CancellationToken::new();
@@ -138,6 +162,11 @@ impl Cluster {
             run.await.expect("the coordinator runs until it is told to stop");
         });
         self.coordinator = Some(Running { task, shutdown });
+    }
+
+    /// Where the coordinator keeps its journal.
+    pub fn coordinator_dir(&self) -> PathBuf {
+        self.dir.path().join("coordinator")
     }
 
     /// As `kill -9` would.
@@ -205,6 +234,16 @@ impl Cluster {
     /// A client of one broker.
     pub async fn client(&self, number: usize) -> Client {
         Client::to(&self.brokers[number].address).await
+    }
+
+    /// Whether the coordinator takes requests.
+    pub async fn coordinator_answers(&self) -> bool {
+        let Ok((connection, _)) =
+            Connection::connect(&self.coordinator_address, &ConnectOptions::default()).await
+        else {
+            return false;
+        };
+        connection.request(&Metadata::default(), Vec::new()).await.is_ok()
     }
 
     /// The first broker that runs.
