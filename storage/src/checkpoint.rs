@@ -23,7 +23,7 @@ use crate::state::LogState;
 use crate::wal::{u32_at, u64_at};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use yak_protocol::ids::{BrokerId, EpochStart, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
@@ -208,7 +208,7 @@ fn decode(bytes: &[u8]) -> Option<Copy> {
 /// # Errors
 /// What the file system said, or that copies are there and none can be read.
 pub(crate) fn load(io: &dyn crate::io::Io, root: &Path) -> Result<Option<Loaded>, (String, std::io::Error)> {
-    let mut newest: Option<Copy> = None;
+    let mut newest: Option<(Copy, PathBuf, Vec<u8>)> = None;
     let (mut found, mut bad) = (0, 0);
     for name in CHECKPOINT {
         let path = root.join(name);
@@ -219,14 +219,20 @@ pub(crate) fn load(io: &dyn crate::io::Io, root: &Path) -> Result<Option<Loaded>
         };
         found += 1;
         match decode(&bytes) {
-            Some(copy) if newest.as_ref().is_none_or(|newest| newest.generation < copy.generation) => {
-                newest = Some(copy);
+            Some(copy) if newest.as_ref().is_none_or(|(newest, ..)| newest.generation < copy.generation) => {
+                newest = Some((copy, path, bytes));
             }
             Some(_) => {}
             None => bad += 1,
         }
     }
-    let Some(copy) = newest else {
+    if let Some((_, path, bytes)) = &newest {
+        // The process that wrote it may have stopped before it was synced; the next one overwrites the other.
+        io.open(path)
+            .and_then(|file| write_all(file.as_ref(), bytes, 0).and_then(|()| file.sync()))
+            .map_err(|error| (path.display().to_string(), error))?;
+    }
+    let Some((copy, ..)) = newest else {
         // The very first one may have been cut short: then the write-ahead log is still there in full.
         let none = Loaded { lsn: 0, logs: Vec::new(), checkpoints: Checkpoints::default(), damaged: bad > 0 };
         return Ok((found < 2).then_some(none));

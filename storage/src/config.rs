@@ -24,6 +24,8 @@ pub struct StoreConfig {
     pub open_files_max: usize,
     /// Appends are refused while the disk has less room than this; `None` = 5 % of it, at most 1 GiB.
     pub reserve_bytes: Option<u64>,
+    /// How often a full disk is looked at again.
+    pub full_recheck: Duration,
     /// Size of the file that is given up so that a full disk still takes promises and truncations.
     pub ballast_bytes: u64,
 }
@@ -43,6 +45,7 @@ impl Default for StoreConfig {
             dirty_bytes_max: 256 << 20,
             open_files_max: 256,
             reserve_bytes: None,
+            full_recheck: Duration::from_millis(200),
             ballast_bytes: 8 << 20,
         }
     }

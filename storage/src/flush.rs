@@ -9,7 +9,6 @@ use crate::io::{RandomFile, write_all};
 use crate::layout::{self, ORPHAN, PartitionFile, TOPICS, TRASH, partition_dir, partition_file};
 use crate::lookup::{entries_in_file, write_entries};
 use crate::shared::{LogCell, Shared};
-use crate::space::RECHECK;
 use crate::state::{FileOp, TailBatch};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -105,9 +104,9 @@ impl Flusher {
             }
             let full = shared.space.is_full();
             let pause = match due {
-                Some(due) if full => Some((due - now).min(RECHECK)),
+                Some(due) if full => Some((due - now).min(shared.config.full_recheck)),
                 Some(due) => Some(due - now),
-                None if full => Some(RECHECK),
+                None if full => Some(shared.config.full_recheck),
                 None => None,
             };
             signal = match pause {
@@ -295,6 +294,12 @@ impl Flusher {
             }
             Err(error) => return Err(fault(error)),
         };
+        self.track(id, segment, &file, made);
+        Ok(file)
+    }
+
+    /// The file is synced with the next checkpoint, and its name, if that may not be on disk yet.
+    fn track(&mut self, id: TopicPartition, segment: u64, file: &Arc<dyn RandomFile>, made: bool) {
         // What an earlier process made may never have been synced.
         let first = self.settled.insert(id);
         if first {
@@ -302,10 +307,9 @@ impl Flusher {
             self.unsynced_dirs.insert(self.shared.root.join(TOPICS));
         }
         if first || made {
-            self.unsynced_dirs.insert(dir);
+            self.unsynced_dirs.insert(partition_dir(&self.shared.root, id));
         }
-        self.unsynced.insert((id, segment), Arc::clone(&file));
-        Ok(file)
+        self.unsynced.insert((id, segment), Arc::clone(file));
     }
 
     fn make_dir(&self, id: TopicPartition, dir: &Path) -> io::Result<()> {
@@ -343,7 +347,7 @@ impl Flusher {
         let outcome = match op {
             FileOp::Cut { segment, to } => match shared.files.open(id, segment) {
                 Ok(file) if file.len().is_ok_and(|length| length > to) => {
-                    self.unsynced.insert((id, segment), Arc::clone(&file));
+                    self.track(id, segment, &file, false);
                     file.set_len(to)
                 }
                 Ok(_) => Ok(()),

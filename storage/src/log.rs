@@ -19,8 +19,8 @@ pub enum LogOp {
         /// The log's end.
         base: Offset,
         /// `Some`: a leader's append; base offset and this epoch are stamped into the batches while they are
-        /// copied. `None`: a follower's; they are kept as they are, and begin at `base` or, after a gap that
-        /// compaction left, later.
+        /// copied. `None`: a follower's; they are kept as they are, and follow each other without a gap from
+        /// `base` on.
         leader_epoch: Option<LeaderEpoch>,
         /// The batches. Their checksums have been verified by the caller; only the headers are looked at.
         batches: Bytes,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use yak_protocol::batch::{self, BatchHeader, HEADER_BYTES};
 use yak_protocol::error::{ErrorCode, WireError};
-use yak_protocol::ids::Offset;
+use yak_protocol::ids::{EpochStart, Offset};
 
 /// Read at once when looking for a batch.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -108,6 +108,20 @@ pub(crate) struct Snapshot {
     place: Option<(u64, u64)>,
     /// Whether the index in memory is all there is.
     indexed: bool,
+    epochs: Vec<EpochStart>,
+}
+
+impl Snapshot {
+    /// Whether a batch with this header belongs at `expected`. Base offset and leader epoch are outside of
+    /// the batch's checksum: that it follows the one before it, and what the epoch history says of its
+    /// place, are what they are checked against.
+    pub(crate) fn admits(&self, header: &BatchHeader, expected: u64) -> bool {
+        let after = self.epochs.partition_point(|epoch| epoch.start <= header.base_offset);
+        let epoch = after.checked_sub(1).map(|at| self.epochs[at].epoch);
+        header.base_offset.0 == expected
+            && header.next_offset().0 <= self.end
+            && epoch.is_none_or(|epoch| epoch == header.leader_epoch)
+    }
 }
 
 /// The part of the segment around `from` that its file holds.
@@ -120,8 +134,15 @@ pub(crate) fn snapshot(state: &LogState, from: Offset) -> Option<Snapshot> {
         _ => (segment.end, segment.bytes),
     };
     let place = crate::segment::floor(&segment.index.entries, from.0).map(|at| (at.position, at.offset));
-    let generation = state.generation;
-    Some(Snapshot { generation, segment: segment.base, end, bytes, place, indexed: segment.index.complete })
+    Some(Snapshot {
+        generation: state.generation,
+        segment: segment.base,
+        end,
+        bytes,
+        place,
+        indexed: segment.index.complete,
+        epochs: state.epochs.clone(),
+    })
 }
 
 /// Whole batches from the file that holds `from`.
@@ -153,7 +174,6 @@ pub(crate) fn from_file(
                 return Err(ReadError::Damaged { from, to });
             }
             let bound = state.damaged.first_from(from).map_or(below, |(damage, _)| below.min(damage));
-            // In a gap that compaction left between two segments there is nothing to read.
             let Some(snapshot) = snapshot(&state, from) else { return Ok(Vec::new()) };
             (snapshot, bound)
         };
@@ -240,7 +260,7 @@ fn find(file: &dyn RandomFile, snapshot: &Snapshot, start: (u64, u64), from: Off
         }
         let at = usize::try_from(position - chunk_at).map_err(|_| Trouble::Unexpected)?;
         let header = BatchHeader::parse(&chunk[at.min(filled)..filled]).map_err(|_| Trouble::Unexpected)?;
-        if header.base_offset.0 < expected {
+        if !snapshot.admits(&header, expected) {
             return Err(Trouble::Unexpected);
         }
         if header.next_offset() > from {
@@ -286,12 +306,14 @@ fn collect(
             return found_so_far(batches, expected, position + at as u64);
         };
         let to = at + header.size_bytes();
-        if to > buffer.len() || !batches.is_empty() && to > max_bytes || header.next_offset() > below {
+        if to > buffer.len() || !batches.is_empty() && to > max_bytes {
             break;
         }
-        let sound = batch::verify(&buffer[at..to]).is_ok() && header.base_offset.0 >= expected;
-        if !sound || header.next_offset().0 > snapshot.end {
+        if batch::verify(&buffer[at..to]).is_err() || !snapshot.admits(&header, expected) {
             return found_so_far(batches, expected, position + at as u64);
+        }
+        if header.next_offset() > below {
+            break;
         }
         batches.push(buffer.slice(at..to));
         expected = header.next_offset().0;

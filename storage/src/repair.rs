@@ -38,6 +38,11 @@ pub(crate) fn repair(
         }
         snapshot
     };
+    let mut heads = batch::batches(bytes).filter_map(Result::ok);
+    if let Some((wrong, _)) = heads.find(|(header, _)| !snapshot.admits(header, header.base_offset.0)) {
+        let text = format!("the batch at {} is of epoch {}", wrong.base_offset, wrong.leader_epoch);
+        return Err(RepairError::Unfit(text));
+    }
     let path = shared.files.path(log.id, snapshot.segment);
     let fault = |source| RepairError::Io { path: path.clone(), source };
     let found = survey(shared, log, &snapshot).map_err(fault)?;
@@ -90,8 +95,8 @@ fn check(from: Offset, to: Offset, bytes: &[u8]) -> Result<(), RepairError> {
             Ok(header) => header,
             Err(error) => return unfit(error.to_string()),
         };
-        if header.base_offset < next {
-            return unfit(format!("a batch at {} follows one that ends at {next}", header.base_offset));
+        if header.base_offset != next {
+            return unfit(format!("a batch at {} where one at {next} belongs", header.base_offset));
         }
         next = header.next_offset();
     }

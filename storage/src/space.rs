@@ -5,6 +5,7 @@
 //! that is given up when even the reserve did not help (somebody else filled the disk), so that promises,
 //! truncations and checkpoints still find room.
 
+use crate::StoreConfig;
 use crate::io::{DiskSpace, Io, write_all};
 use crate::layout::BALLAST;
 use std::io;
@@ -26,13 +27,11 @@ pub struct Space {
     pub full: bool,
 }
 
-/// How often a full disk is looked at again, at most.
-pub(crate) const RECHECK: Duration = Duration::from_millis(200);
-
 pub(crate) struct SpaceGuard {
     io: Arc<dyn Io>,
     root: PathBuf,
     reserve: Option<u64>,
+    recheck: Duration,
     ballast_bytes: u64,
     full: AtomicBool,
     has_ballast: AtomicBool,
@@ -45,16 +44,16 @@ struct Why {
 }
 
 impl SpaceGuard {
-    pub(crate) fn new(io: Arc<dyn Io>, root: &Path, reserve: Option<u64>, ballast_bytes: u64) -> Self {
-        let why = Mutex::new(Why { text: String::new(), looked: None });
+    pub(crate) fn new(io: Arc<dyn Io>, root: &Path, config: &StoreConfig) -> Self {
         Self {
             io,
             root: root.to_owned(),
-            reserve,
-            ballast_bytes,
+            reserve: config.reserve_bytes,
+            recheck: config.full_recheck,
+            ballast_bytes: config.ballast_bytes,
             full: AtomicBool::new(false),
             has_ballast: AtomicBool::new(false),
-            why,
+            why: Mutex::new(Why { text: String::new(), looked: None }),
         }
     }
 
@@ -87,10 +86,10 @@ impl SpaceGuard {
         }
     }
 
-    /// Looks how much room there is. While full, at most once in [`RECHECK`] unless `now`.
+    /// Looks how much room there is. While full, not more often than configured unless `now`.
     pub(crate) fn check(&self, now: bool) {
         let mut why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
-        if !now && why.looked.is_some_and(|at| at.elapsed() < RECHECK) {
+        if !now && why.looked.is_some_and(|at| at.elapsed() < self.recheck) {
             return;
         }
         why.looked = Some(Instant::now());

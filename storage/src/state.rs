@@ -14,7 +14,7 @@ use yak_protocol::ids::{BrokerId, EpochStart, LeaderEpoch, Offset};
 /// A batch in memory.
 #[derive(Clone, Debug)]
 pub(crate) struct TailBatch {
-    /// The offset where it follows what is before it; its own base offset unless compaction left a gap.
+    /// Its base offset.
     pub(crate) from: u64,
     /// The offset after its last record.
     pub(crate) next: u64,
@@ -110,8 +110,7 @@ impl LogState {
     }
 
     fn append(&mut self, lsn: u64, base: Offset, bytes: &Bytes, interval: u64) {
-        let mut from = base.0;
-        let mut at = 0;
+        let (mut from, mut at) = (base.0, 0);
         for found in batch::batches(bytes) {
             let (header, one) = found.expect("the batches of a round were walked before it was written");
             let next = header.next_offset().0;
@@ -128,7 +127,7 @@ impl LogState {
                 damaged: false,
                 bytes: bytes.slice(at..at + one.len()),
             });
-            segment.grow(header.base_offset.0, next, one.len() as u64, header.max_timestamp, interval);
+            segment.grow(from, next, one.len() as u64, header.max_timestamp, interval);
             at += one.len();
             from = next;
         }

@@ -92,7 +92,7 @@ impl Store {
             recent: Lock::default(),
             appended_bytes: AtomicU64::new(0),
             flushed_bytes: AtomicU64::new(0),
-            space: SpaceGuard::new(Arc::clone(&io), dir, config.reserve_bytes, config.ballast_bytes),
+            space: SpaceGuard::new(Arc::clone(&io), dir, &config),
             files: SegmentFiles::new(Arc::clone(&io), dir, config.open_files_max),
             pool: Pool::new(Arc::clone(&io), dir.to_owned(), config.wal_file_bytes),
             io,

@@ -31,6 +31,7 @@ const WINDOW_BYTES: usize = 1 << 20;
 /// A file seen through a window that follows where it is looked at.
 struct Window<'a> {
     file: &'a dyn RandomFile,
+    snapshot: &'a Snapshot,
     /// How much of the file counts.
     bytes: u64,
     at: u64,
@@ -53,10 +54,12 @@ impl Window<'_> {
         Ok(&self.buffer[from..to])
     }
 
-    /// The sound batch at `position`, if one is there that fits between these offsets.
-    fn sound(&mut self, position: u64, least: u64, end: u64) -> io::Result<Option<BatchHeader>> {
+    /// The sound batch at `position`, if one is there that belongs to this offset, or to a later one if
+    /// `exact` is off.
+    fn sound(&mut self, position: u64, offset: u64, exact: bool) -> io::Result<Option<BatchHeader>> {
         let Ok(header) = BatchHeader::parse(self.get(position, HEADER_BYTES)?) else { return Ok(None) };
-        if header.base_offset.0 < least || header.next_offset().0 > end {
+        let expected = if exact { offset } else { header.base_offset.0.max(offset) };
+        if !self.snapshot.admits(&header, expected) {
             return Ok(None);
         }
         if position + header.size_bytes() as u64 > self.bytes {
@@ -66,11 +69,12 @@ impl Window<'_> {
     }
 
     /// The first sound batch after something unsound at `position`.
-    fn resume(&mut self, position: u64, least: u64, end: u64) -> io::Result<Option<(u64, BatchHeader)>> {
+    fn resume(&mut self, position: u64, least: u64) -> io::Result<Option<(u64, BatchHeader)>> {
+        let end = self.snapshot.end;
         // Most damage leaves the header alone, and its length leads to the next batch.
         if let Ok(header) = BatchHeader::parse(self.get(position, HEADER_BYTES)?) {
             let next = position + header.size_bytes() as u64;
-            if let Some(header) = self.sound(next, least, end)? {
+            if let Some(header) = self.sound(next, least, false)? {
                 return Ok(Some((next, header)));
             }
         }
@@ -81,7 +85,7 @@ impl Window<'_> {
             match skip {
                 Some(skip) => {
                     at += skip as u64;
-                    if let Some(header) = self.sound(at, least, end)? {
+                    if let Some(header) = self.sound(at, least, false)? {
                         return Ok(Some((at, header)));
                     }
                     at += 1;
@@ -110,13 +114,13 @@ pub(crate) fn survey(shared: &Shared, log: &LogCell, snapshot: &Snapshot) -> io:
         Err(error) => return Err(error),
     };
     let bytes = snapshot.bytes.min(file.len()?);
-    let mut window = Window { file: file.as_ref(), bytes, at: 0, buffer: Vec::new() };
+    let mut window = Window { file: file.as_ref(), snapshot, bytes, at: 0, buffer: Vec::new() };
     let mut pieces: Vec<Piece> = Vec::new();
     let (mut position, mut expected) = (0, snapshot.segment);
     while expected < snapshot.end {
-        let found = match window.sound(position, expected, snapshot.end)? {
+        let found = match window.sound(position, expected, true)? {
             Some(header) => Some((position, header)),
-            None => window.resume(position, expected + 1, snapshot.end)?,
+            None => window.resume(position, expected + 1)?,
         };
         let Some((at, header)) = found else {
             pieces.push(missing(snapshot, expected, position));
@@ -161,12 +165,7 @@ fn missing(snapshot: &Snapshot, from: u64, position: u64) -> Piece {
 impl Survey {
     /// Where the batch (or the damage) that begins with `offset` lies.
     pub(crate) fn position_of(&self, offset: Offset) -> Option<u64> {
-        let piece = self.pieces.iter().find(|piece| piece.to > offset.0)?;
-        // After a gap that compaction left, the offset need not be a batch's first.
-        let before = self.pieces.iter().take_while(|piece| piece.to <= offset.0).last();
-        let begins = piece.from == offset.0
-            || before.is_some_and(|before| before.to <= offset.0) && piece.from > offset.0;
-        begins.then_some(piece.position)
+        self.pieces.iter().find(|piece| piece.from == offset.0).map(|piece| piece.position)
     }
 
     /// The damaged stretches.

@@ -328,8 +328,8 @@ fn walk(bytes: &Bytes, base: Offset, stamped: bool) -> Result<Offset, WireError>
         let (header, _) = found.map_err(|error| WireError::new(ErrorCode::BadBatch, error.to_string()))?;
         if stamped {
             end = end.advance(u64::from(header.count()));
-        } else if header.base_offset < end {
-            return Err(misfit(format!("a batch at {} follows one that ends at {end}", header.base_offset)));
+        } else if header.base_offset != end {
+            return Err(misfit(format!("a batch at {} where one at {end} belongs", header.base_offset)));
         } else {
             end = header.next_offset();
         }

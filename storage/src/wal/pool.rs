@@ -58,6 +58,8 @@ struct Files {
     used: VecDeque<Used>,
     spares: Vec<Blank>,
     next_slot: u32,
+    /// Whether a file has been begun since the store was opened.
+    begun: bool,
 }
 
 /// Shared by the writer, which takes files, and the flusher, which gives them back.
@@ -154,6 +156,7 @@ impl Pool {
             self.lock().spares.push(blank);
             return Err(Fault::Write(path, error));
         }
+        self.lock().begun = true;
         Ok(Current {
             slot: blank.slot,
             length: blank.length,
@@ -174,8 +177,10 @@ impl Pool {
         loop {
             let used = {
                 let mut files = self.lock();
+                // Until there is a new one, the last file shows where the log ended.
+                let last = !files.begun && files.used.len() == 1;
                 match files.used.front() {
-                    Some(first) if first.last_lsn <= lsn => files.used.pop_front(),
+                    Some(first) if first.last_lsn <= lsn && !last => files.used.pop_front(),
                     _ => return,
                 }
             };

@@ -111,8 +111,8 @@ fn list(io: &dyn Io, root: &Path) -> Result<Vec<WalFile>, ScanError> {
         let length = file.len().map_err(|error| fault(&path, error))?;
         crate::io::read_up_to(file.as_ref(), &mut head, 0).map_err(|error| fault(&path, error))?;
         let header = FileHeader::find(&head);
-        let blank = COPIES_AT.iter().all(|at| head[*at..*at + HEADER_BYTES].iter().all(|byte| *byte == 0));
-        if header.is_none() && !blank {
+        let written = |at: &usize| head[*at..*at + HEADER_BYTES].iter().any(|byte| *byte != 0);
+        if header.is_none() && COPIES_AT.iter().all(written) {
             return Err(ScanError::Corrupt(format!("both headers of {} are damaged", path.display())));
         }
         files.push(WalFile { slot, length, header });

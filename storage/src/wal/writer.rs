@@ -188,7 +188,7 @@ impl Writer {
         };
         let blank = match shared.pool.take(round_bytes, how) {
             Err(Fault::Write(path, error)) if out_of_room(&error) => {
-                shared.space.note(&format!("making {}", path.display()), &error);
+                self.refuse(&format!("making {}", path.display()), &error);
                 if !shared.space.drop_ballast() {
                     return Err(Fault::Write(path, error));
                 }
@@ -213,6 +213,9 @@ impl Writer {
 
     fn refuse(&self, doing: &str, error: &io::Error) -> WireError {
         self.shared.space.note(doing, error);
+        // The flusher sees to it that appends are taken again.
+        drop(self.shared.flush.get());
+        self.shared.flush_wake.notify_all();
         storage_full(&self.shared.space.reason())
     }
 

@@ -164,6 +164,13 @@ impl Writer {
         self.submit(LogOp::Truncate { to: Offset(to) })
     }
 
+    /// Waits for the last operation, when so many earlier ones failed.
+    pub fn sync_after(&self, failures: usize) {
+        let seq = self.seq;
+        let heard = self.ear.until(|heard| heard.synced >= seq || heard.failed.len() > failures);
+        assert!(heard.synced >= seq, "{heard:?}");
+    }
+
     pub fn sync(&self) {
         self.ear.until_synced(self.seq);
     }
@@ -177,6 +184,7 @@ pub fn small() -> StoreConfig {
         index_interval_bytes: 100,
         checkpoint: Duration::from_secs(3600),
         reserve_bytes: Some(0),
+        full_recheck: Duration::from_millis(1),
         ballast_bytes: 64 << 10,
         ..StoreConfig::default()
     }
