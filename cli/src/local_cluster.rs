@@ -9,6 +9,8 @@ use yak_broker::BrokerConfig;
 use yak_coordinator::CoordinatorConfig;
 use yak_protocol::net::ListenerConfig;
 
+/// How long a stopping broker waits for others to take over what it leads.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long a broker may take to be registered and serving.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -129,8 +131,10 @@ impl LocalCluster {
 
     async fn launch(&mut self, n: u16) -> anyhow::Result<CancellationToken> {
         let name = format!("b{n}");
-        let config = BrokerConfig::new(&name, self.data.join(&name), vec![self.coordinator_address.clone()])
+        let mut config = BrokerConfig::new(&name, self.data.join(&name), vec![self.coordinator_address.clone()])
             .crash_alone();
+        // Brokers here stop only all together: the last ones have nobody to hand over to.
+        config.drain_timeout = DRAIN_TIMEOUT;
         let ready = config.ready.clone();
         let slot = self.slot(n)?;
         if slot.node.as_ref().is_some_and(|node| !node.ended()) {
