@@ -68,6 +68,9 @@ pub(crate) struct IdentityFile {
     pub(crate) identity: Identity,
     generation: u64,
     boot_id: String,
+    /// How the dir was found if something may be lost: kept until a session is granted that knows of it. A
+    /// process that dies before it has registered must not make its successor look whole.
+    pub(crate) unsettled: Option<String>,
 }
 
 impl IdentityFile {
@@ -99,6 +102,8 @@ impl IdentityFile {
         }
         let mut file = match newest {
             Some((generation, stored)) => Self {
+                unsettled: (!stored.clean_shutdown && (boot_id.is_empty() || stored.boot_id != boot_id))
+                    .then(|| stored.boot_id.clone()),
                 identity: Identity {
                     data_dir: stored.data_dir,
                     cluster_id: stored.cluster_id,
@@ -150,7 +155,13 @@ impl IdentityFile {
             clean_shutdown: true,
             same_boot: true,
         };
-        Ok(Self { identity, generation: 0, boot_id })
+        Ok(Self { identity, generation: 0, boot_id, unsettled: None })
+    }
+
+    /// A session was granted: the coordinator has heard what may be lost, and nothing is since.
+    pub(crate) fn settle(&mut self) {
+        self.unsettled = None;
+        self.identity.same_boot = true;
     }
 
     /// Makes the identity durable, in both copies.
@@ -162,8 +173,8 @@ impl IdentityFile {
             name: self.identity.name.clone(),
             broker_epoch: self.identity.broker_epoch,
             coordinator_epoch: self.identity.coordinator_epoch,
-            clean_shutdown: clean,
-            boot_id: self.boot_id.clone(),
+            clean_shutdown: clean && self.unsettled.is_none(),
+            boot_id: self.unsettled.as_ref().unwrap_or(&self.boot_id).clone(),
         };
         let body = rmp_serde::to_vec_named(&stored).map_err(io::Error::other)?;
         let mut out = vec![0; HEADER_BYTES];

@@ -131,7 +131,7 @@ impl Store {
     }
 
     /// Changes the identity; durable when this returns. Blocks. `data_dir`, `clean_shutdown` and `same_boot`
-    /// are the store's own: changes to them are ignored.
+    /// are the store's own: changes to them are ignored. A new `broker_epoch` settles what was lost before.
     ///
     /// # Errors
     /// If it could not be written: then it counts as unchanged here, and what is on disk is one of the two.
@@ -141,6 +141,7 @@ impl Store {
         }
         let mut file = self.identity.get();
         let before = file.identity.clone();
+        let unsettled = file.unsettled.clone();
         change(&mut file.identity);
         file.identity.data_dir = before.data_dir;
         file.identity.clean_shutdown = before.clean_shutdown;
@@ -148,8 +149,12 @@ impl Store {
         if file.identity == before {
             return Ok(());
         }
+        if file.identity.broker_epoch > before.broker_epoch {
+            file.settle();
+        }
         if let Err(source) = file.write(self.shared.io.as_ref(), &self.shared.root, false) {
             file.identity = before;
+            file.unsettled = unsettled;
             return Err(StoreError::Io { path: self.shared.root.join(layout::IDENTITY[0]), source });
         }
         Ok(())

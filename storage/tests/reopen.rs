@@ -4,7 +4,10 @@
 mod harness;
 
 use harness::*;
-use yak_protocol::ids::{BrokerId, EpochStart, LeaderEpoch, Offset};
+use std::path::Path;
+use std::sync::Arc;
+use yak_protocol::ids::{BrokerEpoch, BrokerId, EpochStart, LeaderEpoch, Offset};
+use yak_storage::io::sim::{Crash, SimDisk};
 use yak_storage::{LogOp, Store};
 
 fn fill(store: &Store) {
@@ -65,6 +68,38 @@ fn after_a_crash_of_the_process_again_and_again() {
     }
     open(dir.path(), small()).close().unwrap();
     check(&open(dir.path(), small()));
+}
+
+/// A process that never came to register must not make its successor look as if nothing were lost.
+#[test]
+fn a_lost_machine_is_remembered_until_a_session_is_granted() {
+    let disk = SimDisk::new();
+    let dir = Path::new("/data");
+    let open = || open_on(Arc::new(disk.clone()), dir, small());
+    let grant =
+        |store: &Store, epoch| store.update_identity(|i| i.broker_epoch = BrokerEpoch(epoch)).unwrap();
+    let store = open();
+    grant(&store, 1);
+    drop(store);
+    disk.crash(Crash::LoseUnsynced);
+    for _ in 0..2 {
+        let store = open();
+        assert!(!store.identity().same_boot && !store.identity().clean_shutdown);
+        drop(store);
+        disk.crash(Crash::KeepAll);
+    }
+    open().close().unwrap();
+    disk.crash(Crash::KeepAll);
+    let store = open();
+    assert!(
+        !store.identity().same_boot && !store.identity().clean_shutdown,
+        "the clean stop knew nothing of it"
+    );
+    grant(&store, 2);
+    assert!(store.identity().same_boot, "nothing was lost since");
+    drop(store);
+    disk.crash(Crash::KeepAll);
+    assert!(open().identity().same_boot);
 }
 
 #[test]
