@@ -227,6 +227,19 @@ impl ClusterMap {
             .collect()
     }
 
+    /// Whether a live broker could lead something that `me` leads, or join an ISR that cannot spare `me`.
+    pub(crate) fn others_can_take_over_from(&self, me: BrokerId) -> bool {
+        let known = self.read();
+        let live = |id: &BrokerId| {
+            *id != me && known.brokers.get(id).is_some_and(|broker| !broker.fenced && !broker.draining)
+        };
+        known.partitions.values().any(|info| {
+            let leads = info.leader == Some(me) && info.isr.iter().any(live);
+            let needed = info.isr.contains(&me) && info.isr.len() <= info.min_isr as usize;
+            leads || (needed && info.replicas.iter().any(|id| live(id) && !info.isr.contains(id)))
+        })
+    }
+
     /// The answer to `metadata`.
     pub(crate) fn metadata(&self, names: Option<&[String]>) -> MetadataReply {
         let known = self.read();

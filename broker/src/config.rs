@@ -50,6 +50,8 @@ pub(crate) const FORWARD_SLACK: Duration = Duration::from_secs(1);
 pub(crate) const REPAIR_BYTES: usize = 4 << 20;
 /// How long to wait before a repair that failed is tried again.
 pub(crate) const REPAIR_RETRY: Duration = Duration::from_millis(500);
+/// How long a leader waits for the repair of a range before it folds its producers without it.
+pub(crate) const DAMAGE_PATIENCE: Duration = Duration::from_secs(2);
 /// Fewer producer ids than this left = ask for another block.
 pub(crate) const PRODUCER_IDS_LOW: i64 = 200;
 /// How long a stopping broker waits for others to take over what it leads.

@@ -104,7 +104,9 @@ async fn stop(
 ) {
     shutdown.cancelled().await;
     tracing::info!("stopping: handing over what this broker leads");
-    if broker.link.connected() && !broker.link.drain(broker.config.drain_timeout).await {
+    if let Some(me) = broker.id().filter(|_| broker.link.connected())
+        && !broker.link.drain(&broker.cluster, me, broker.config.drain_timeout).await
+    {
         tracing::warn!("not everything was handed over in time");
     }
     let (done, stopped) = oneshot::channel();

@@ -21,24 +21,51 @@ fn sequence(header: &BatchHeader) -> Option<Sequence> {
     })
 }
 
+/// What a fold does with a damaged range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Damage {
+    /// It fails: the range will be repaired, and half a fold would let duplicates through.
+    Fail,
+    /// It goes on behind the range: no copy is in sight, and without a fold no idempotent producer can go
+    /// on. Only a repeat of a batch in the range is not recognized.
+    Skip,
+}
+
 /// Folds the log up to `end`, from the newest snapshot on.
 ///
 /// # Errors
-/// When a part of the log cannot be read: half a fold would let duplicates through.
-pub(crate) fn rebuild(log: &Log, end: Offset) -> Result<Producers, ReadError> {
-    let (from, mut producers) = newest_snapshot(log, end);
+/// When a part of the log cannot be read.
+pub(crate) fn rebuild(log: &Log, end: Offset, damage: Damage) -> Result<Producers, ReadError> {
+    let (mut from, mut producers) = newest_snapshot(log, end);
     let mut read = 0u64;
-    for header in log.heads(from, end) {
+    loop {
+        match fold(log, from, end, &mut producers, &mut read) {
+            Err(ReadError::Damaged { to, .. }) if damage == Damage::Skip && to > from => from = to,
+            Err(error) => return Err(error),
+            Ok(()) => break,
+        }
+    }
+    if read >= SNAPSHOT_BATCHES && damage == Damage::Fail {
+        save(log, end, &producers);
+    }
+    Ok(producers)
+}
+
+fn fold(
+    log: &Log,
+    from: Offset,
+    end: Offset,
+    producers: &mut Producers,
+    read: &mut u64,
+) -> Result<(), ReadError> {
+    for header in log.heads(from.max(log.bounds().0), end) {
         let header = header?;
-        read += 1;
+        *read += 1;
         if let Some(sequence) = sequence(&header) {
             producers.fold(&Stamped { base: header.base_offset, count: header.count(), sequence });
         }
     }
-    if read >= SNAPSHOT_BATCHES {
-        save(log, end, &producers);
-    }
-    Ok(producers)
+    Ok(())
 }
 
 /// A snapshot that cannot be read costs a longer fold, nothing else.

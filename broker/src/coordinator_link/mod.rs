@@ -10,6 +10,7 @@ pub(crate) use producer_ids::ProducerIdBlocks;
 
 use crate::broker::{Broker, Session};
 use crate::clock;
+use crate::cluster_map::ClusterMap;
 use crate::config::{COORDINATOR_TIMEOUT, RECONNECT};
 use crate::error::BrokerError;
 use std::collections::BTreeMap;
@@ -40,7 +41,9 @@ pub(crate) struct CoordinatorLink {
     lost: Mutex<Option<Lost>>,
     /// Damage that the coordinator has not been told of: whether any is left in that replica.
     damage: Mutex<BTreeMap<TopicPartition, bool>>,
-    proposals: mpsc::UnboundedSender<IsrProposal>,
+    /// Proposals that have not been sent yet, the newest of each partition.
+    proposals: Mutex<BTreeMap<TopicPartition, IsrProposal>>,
+    proposed: Notify,
     silence: mpsc::UnboundedSender<StreamSilent>,
     /// Wakes the session: a heartbeat is wanted now.
     heartbeat_now: Notify,
@@ -58,13 +61,11 @@ struct Lost {
 
 /// What partitions and streams hand to the link's task.
 pub(crate) struct Inputs {
-    proposals: mpsc::UnboundedReceiver<IsrProposal>,
     silence: mpsc::UnboundedReceiver<StreamSilent>,
 }
 
 impl CoordinatorLink {
     pub(crate) fn new() -> (Self, Inputs) {
-        let (proposals, proposals_in) = mpsc::unbounded_channel();
         let (silence, silence_in) = mpsc::unbounded_channel();
         let lost = Lost { reason: "not reached yet".to_owned(), since: Instant::now() };
         let link = Self {
@@ -73,7 +74,8 @@ impl CoordinatorLink {
             granted: Mutex::default(),
             lost: Mutex::new(Some(lost)),
             damage: Mutex::default(),
-            proposals,
+            proposals: Mutex::default(),
+            proposed: Notify::new(),
             silence,
             heartbeat_now: Notify::new(),
             full_copy_wanted: Notify::new(),
@@ -81,7 +83,7 @@ impl CoordinatorLink {
             drained: CancellationToken::new(),
             producer_ids: ProducerIdBlocks::default(),
         };
-        (link, Inputs { proposals: proposals_in, silence: silence_in })
+        (link, Inputs { silence: silence_in })
     }
 
     /// Whether the lease runs: the coordinator cannot have given this broker up without a fence that
@@ -126,7 +128,8 @@ impl CoordinatorLink {
 
     /// Proposes another ISR; the outcome arrives as an event of the partition.
     pub(crate) fn propose(&self, proposal: IsrProposal) {
-        let _ = self.proposals.send(proposal);
+        self.proposals.lock().expect("nobody panics while holding it").insert(proposal.id, proposal);
+        self.proposed.notify_one();
     }
 
     /// Tells the coordinator about damage with the next heartbeat, which is sent now.
@@ -138,6 +141,9 @@ impl CoordinatorLink {
     /// Reports a leader's silent stream; while there is no session the report is dropped: the
     /// coordinator that comes back looks for itself.
     pub(crate) fn report_silent(&self, leader: BrokerId, leader_broker_epoch: BrokerEpoch, silent: Duration) {
+        if !self.connected() {
+            return;
+        }
         let silent_ms = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
         let (broker_id, broker_epoch) = (BrokerId::ZERO, BrokerEpoch::ZERO);
         let _ = self.silence.send(StreamSilent {
@@ -176,14 +182,23 @@ impl CoordinatorLink {
         self.connection.borrow().is_some()
     }
 
-    /// Announces that this broker stops, and waits until nothing depends on it any more, or the time is
-    /// over, or there is nobody to tell.
-    pub(crate) async fn drain(&self, limit: Duration) -> bool {
+    /// Announces that this broker stops, and waits until nothing depends on it any more that others could
+    /// take over. `false` = the time was over, or there was nobody to tell.
+    pub(crate) async fn drain(&self, cluster: &ClusterMap, me: BrokerId, limit: Duration) -> bool {
         self.draining.store(true, Ordering::Release);
         self.heartbeat_now.notify_one();
         let mut connections = self.connection.subscribe();
+        let mut news = cluster.subscribe();
+        let nobody_left = async {
+            while cluster.others_can_take_over_from(me) {
+                if news.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
         tokio::select! {
             () = self.drained.cancelled() => true,
+            () = nobody_left => true,
             _ = connections.wait_for(Option::is_none) => false,
             () = sleep(limit) => false,
         }

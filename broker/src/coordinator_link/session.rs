@@ -53,7 +53,6 @@ pub(super) async fn run(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut answer: Option<Answered<'_>> = None;
     let mut heard = Instant::now();
-    let mut proposals = Vec::new();
     loop {
         tokio::select! {
             frame = incoming.recv() => match frame {
@@ -74,11 +73,7 @@ pub(super) async fn run(
                     return reason;
                 }
             }
-            count = inputs.proposals.recv_many(&mut proposals, PROPOSALS_AT_ONCE) => {
-                if count > 0 {
-                    talk.propose(std::mem::take(&mut proposals));
-                }
-            }
+            () = broker.link.proposed.notified() => talk.propose_all(),
             Some(report) = inputs.silence.recv() => talk.report_silent(report),
             () = broker.link.full_copy_wanted.notified() => talk.ask_full_copy(updates.clone()),
             () = broker.link.heartbeat_now.notified() => answer = Some(talk.heartbeat()),
@@ -206,6 +201,16 @@ impl<'a> Talk<'a> {
                 );
                 Ok(())
             }
+        }
+    }
+
+    /// Sends what partitions have proposed, also what waited for this session.
+    fn propose_all(&self) {
+        let waiting =
+            std::mem::take(&mut *self.broker.link.proposals.lock().expect("nobody panics while holding it"));
+        let mut waiting = waiting.into_values().peekable();
+        while waiting.peek().is_some() {
+            self.propose(waiting.by_ref().take(PROPOSALS_AT_ONCE).collect());
         }
     }
 

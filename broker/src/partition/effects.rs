@@ -3,12 +3,18 @@
 use super::Command;
 use super::disk::log_op;
 use super::task::{Carried, Task};
-use crate::producers;
+use crate::broker::Broker;
+use crate::config::{DAMAGE_PATIENCE, REPAIR_RETRY};
+use crate::producers::{self, Damage};
 use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use yak_core::partition::{Effect, Event, StreamClass, Ticket, View};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{BrokerId, Offset};
 use yak_protocol::message::{Acked, Open};
+use yak_storage::Log;
 
 impl Task {
     pub(super) fn carry_out(&mut self, effect: Effect, carried: &mut Carried) {
@@ -81,22 +87,19 @@ impl Task {
         error
     }
 
-    fn rebuild_producers(&self, end: Offset) {
-        let (log, commands, tasks) = (self.log.clone(), self.commands.clone(), self.broker.tasks.clone());
-        let name = self.name();
+    fn rebuild_producers(&mut self, end: Offset) {
+        let stop = CancellationToken::new();
+        self.rebuilding = Some(stop.clone().drop_guard());
+        let work = rebuild_producers(Rebuild {
+            broker: self.broker.clone(),
+            name: self.name(),
+            log: self.log.clone(),
+            view: self.view.subscribe(),
+            commands: self.commands.clone(),
+            end,
+        });
         self.broker.tasks.spawn("rebuild producers", async move {
-            let built = tasks.blocking("rebuild producers", move || producers::rebuild(&log, end)).await;
-            match built {
-                Some(Ok(producers)) => {
-                    if let Some(commands) = commands.upgrade() {
-                        let _ = commands.send(Command::Event(Event::ProducersRebuilt { producers, end }));
-                    }
-                }
-                Some(Err(error)) => {
-                    tracing::error!(partition = name, %error, "the producers could not be read from the log");
-                }
-                None => {}
-            }
+            let _ = stop.run_until_cancelled_owned(work).await;
         });
     }
 
@@ -127,5 +130,40 @@ impl Task {
         if let Some((leader, class)) = self.stream.take() {
             self.broker.follower_streams.leave(leader, class, self.id);
         }
+    }
+}
+
+struct Rebuild {
+    broker: Arc<Broker>,
+    name: String,
+    log: Log,
+    view: watch::Receiver<Arc<View>>,
+    commands: mpsc::WeakUnboundedSender<Command>,
+    end: Offset,
+}
+
+/// Folds the log until it succeeds. A damaged range is usually repaired within moments; a replica that
+/// leads in spite of it is the only one left, and goes on without the range.
+async fn rebuild_producers(rebuild: Rebuild) {
+    let Rebuild { broker, name, log, view, commands, end } = rebuild;
+    let began = Instant::now();
+    loop {
+        let alone = view.borrow().leads && began.elapsed() >= DAMAGE_PATIENCE;
+        let damage = if alone { Damage::Skip } else { Damage::Fail };
+        let log = log.clone();
+        let built = move || producers::rebuild(&log, end, damage);
+        match broker.tasks.blocking("rebuild producers", built).await {
+            Some(Ok(producers)) => {
+                if let Some(commands) = commands.upgrade() {
+                    let _ = commands.send(Command::Event(Event::ProducersRebuilt { producers, end }));
+                }
+                return;
+            }
+            Some(Err(error)) => {
+                tracing::warn!(partition = name, %error, "the producers cannot be read from the log yet");
+            }
+            None => return,
+        }
+        tokio::time::sleep(REPAIR_RETRY).await;
     }
 }

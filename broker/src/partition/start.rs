@@ -54,6 +54,7 @@ pub(crate) fn start(
         followups: VecDeque::new(),
         stream: None,
         repairs: Repairs::default(),
+        rebuilding: None,
         effects: Vec::new(),
     };
     broker.tasks.spawn("partition", task.run(received));

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::DropGuard;
 use yak_core::partition::{Effect, Event, Now, OpSeq, Replica, StreamClass, Ticket, View};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{BrokerId, TopicPartition};
@@ -37,6 +38,8 @@ pub(super) struct Task {
     /// The leader's stream that this partition is on, as follower.
     pub(super) stream: Option<(BrokerId, StreamClass)>,
     pub(super) repairs: Repairs,
+    /// Ends the fold of the producers that is under way.
+    pub(super) rebuilding: Option<DropGuard>,
     pub(super) effects: Vec<Effect>,
 }
 

@@ -1,9 +1,10 @@
 //! Rule R17: a damaged range is never served and never cut; it comes back from another replica, or its
 //! reads fail loudly.
 
-use crate::harness::{Cluster, Kept, eventually};
+use crate::harness::{Cluster, Kept, eventually, stamped};
 use yak_protocol::error::ErrorCode;
 use yak_protocol::ids::Offset;
+use yak_protocol::message::{Publish, RegisterProducer};
 use yak_storage::io::sim::SimDisk;
 
 const RECORDS: u64 = 50;
@@ -102,6 +103,14 @@ async fn without_another_copy_reads_of_the_range_fail_and_all_others_go_on() {
     let acked =
         eventually("it takes more", || async { client.publish("orders", 0, &["more"]).await.ok() }).await;
     kept.add(&acked, &["more"]);
+    // So do idempotent producers, though what they wrote in the range cannot be looked up.
+    let producer = client.request(&RegisterProducer::default()).await.expect("an id").producer_id;
+    let acked = eventually("a producer goes on", || async {
+        let batches = vec![("orders", 0, stamped(producer, 0, "stamped"))];
+        client.publish_with(Publish::default(), batches).await.ok()?.remove(0).ack
+    })
+    .await;
+    kept.add(&acked, &["stamped"]);
     let (consumed, _) = client.consume("orders", 0, RECORDS / 2, 0).await;
     let error = consumed.error.expect("it is not served");
     assert_eq!(error.code, ErrorCode::Damaged, "{error}");
@@ -111,5 +120,5 @@ async fn without_another_copy_reads_of_the_range_fail_and_all_others_go_on() {
     assert_eq!(consumed.error, None);
     let next = format!("value {}", RECORDS / 2 + 1);
     assert_eq!(crate::harness::values_of(&behind).first(), Some(&(RECORDS / 2 + 1, next)), "and behind it");
-    assert_eq!(client.offsets("orders", 0).await.expect("known").log_end, Offset(RECORDS + 1));
+    assert_eq!(client.offsets("orders", 0).await.expect("known").log_end, Offset(RECORDS + 2));
 }

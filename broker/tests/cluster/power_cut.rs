@@ -32,9 +32,9 @@ async fn all_brokers_lose_power_at_once_and_no_acknowledged_record_is_lost() {
             acked
         });
         counted.wait_for(|count| *count >= 20).await.expect("it publishes");
-        for number in 0..3 {
+        for (number, disk) in disks.iter().enumerate() {
             cluster.kill_broker(number).await;
-            disks[number].crash(Crash::LoseUnsynced);
+            disk.crash(Crash::LoseUnsynced);
         }
         for (ack, value) in publishing.await.expect("no panic") {
             kept.add(&ack, &[&value]);

@@ -1,10 +1,9 @@
 //! What a publish is answered, and in which order publishes are applied.
 
-use crate::harness::{Client, Cluster, batch, eventually};
+use crate::harness::{Client, Cluster, batch, eventually, stamped};
 use bytes::{Bytes, BytesMut};
-use yak_protocol::batch::{BatchBuilder, Compression, RecordRef};
 use yak_protocol::error::ErrorCode;
-use yak_protocol::ids::{Offset, PartitionIndex, ProducerEpoch};
+use yak_protocol::ids::{Offset, PartitionIndex};
 use yak_protocol::message::{
     Acks, BatchRef, CreateTopic, Durability, PlainRecord, Publish, RegisterProducer, TopicConfig,
 };
@@ -156,14 +155,9 @@ async fn a_repeated_batch_of_an_idempotent_producer_is_written_once() {
     cluster.partition_when("both are in sync", "orders", 0, |info| info.isr.len() == 2).await;
     let client = ready_leader(&cluster, "orders").await;
     let producer = client.request(&RegisterProducer::default()).await.expect("an id").producer_id;
-    let stamped = |sequence: i32, value: &str| {
-        let mut builder = BatchBuilder::new(Compression::None).producer(producer, ProducerEpoch(0), sequence);
-        builder.push(&RecordRef { timestamp_ms: 1, key: None, value: Some(value.as_bytes()), headers: &[] });
-        builder.build().expect("a batch")
-    };
     let publish = async |client: &Client, sequence: i32, value: &str| {
         eventually("it has a definite result", || async {
-            let batches = vec![("orders", 0, stamped(sequence, value))];
+            let batches = vec![("orders", 0, stamped(producer, sequence, value))];
             let result = client.publish_with(Publish::default(), batches).await.expect("answered").remove(0);
             match (result.ack, result.error) {
                 (Some(acked), _) => Some(Ok(acked.offset)),

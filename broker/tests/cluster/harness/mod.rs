@@ -4,7 +4,7 @@ mod client;
 mod records;
 
 pub use client::Client;
-pub use records::{Kept, batch, values_of};
+pub use records::{Kept, batch, stamped, values_of};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};

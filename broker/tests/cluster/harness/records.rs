@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use yak_protocol::batch::{self, BatchBuilder, Compression, RecordRef, Records};
-use yak_protocol::ids::Offset;
+use yak_protocol::ids::{Offset, ProducerEpoch, ProducerId};
 use yak_protocol::message::Acked;
 
 /// A batch of these values.
@@ -12,6 +12,13 @@ pub fn batch(values: &[&str]) -> Bytes {
     for value in values {
         builder.push(&RecordRef { timestamp_ms: 1, key: None, value: Some(value.as_bytes()), headers: &[] });
     }
+    builder.build().expect("a batch")
+}
+
+/// A batch of one value with a producer's stamp.
+pub fn stamped(producer: ProducerId, sequence: i32, value: &str) -> Bytes {
+    let mut builder = BatchBuilder::new(Compression::None).producer(producer, ProducerEpoch(0), sequence);
+    builder.push(&RecordRef { timestamp_ms: 1, key: None, value: Some(value.as_bytes()), headers: &[] });
     builder.build().expect("a batch")
 }
 
