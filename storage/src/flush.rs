@@ -154,9 +154,7 @@ impl Flusher {
         }
         let outcome = self.checkpoint_of(&logs, mark, applied);
         if outcome.is_err() {
-            for log in &logs {
-                self.shared.list(log);
-            }
+            self.shared.list_again(logs);
         }
         self.shared.space.check(true);
         outcome

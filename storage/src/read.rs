@@ -178,7 +178,9 @@ pub(crate) fn from_file(
             (snapshot, bound)
         };
         match read_segment(shared, log, &snapshot, from, max_bytes, below) {
-            Ok(batches) => return Ok(batches),
+            // After a cut the bytes may be those of the records that were cut, or a mixture.
+            Ok(batches) if log.state.get().generation == snapshot.generation => return Ok(batches),
+            Ok(_) => {}
             Err(_) if log.state.get().generation != snapshot.generation => {}
             Err(Trouble::Io(source)) if source.kind() != std::io::ErrorKind::NotFound => {
                 return Err(ReadError::Io { path: shared.files.path(log.id, snapshot.segment), source });

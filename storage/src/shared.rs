@@ -197,6 +197,22 @@ impl Shared {
         }
     }
 
+    /// Lists logs whose checkpoint failed, in front of what changed since: what a log that was set aside does
+    /// to its folder comes before anything that the next log of that name puts there.
+    pub(crate) fn list_again(&self, logs: Vec<Arc<LogCell>>) {
+        let mut changed = self.changed.get();
+        for log in &logs {
+            log.listed.store(true, Ordering::Release);
+        }
+        let newer = std::mem::replace(&mut *changed, logs);
+        let known = changed.len();
+        for log in newer {
+            if !changed[..known].iter().any(|listed| Arc::ptr_eq(listed, &log)) {
+                changed.push(log);
+            }
+        }
+    }
+
     pub(crate) fn unflushed_bytes(&self) -> u64 {
         self.appended_bytes.load(Ordering::Acquire).saturating_sub(self.flushed_bytes.load(Ordering::Acquire))
     }

@@ -202,9 +202,11 @@ impl Writer {
             first_lsn: self.at.lsn,
             previous_crc: self.at.previous_crc,
         };
+        // Used up even if this fails: half of the header may be on the disk, and of two files with one id a
+        // scan would take the other one's rounds for nothing.
+        self.at.file_id += 1;
         let next = shared.pool.begin(blank, header)?;
         assert!(next.position == ROUNDS_FROM, "a file begins at its front");
-        self.at.file_id += 1;
         if let Some(before) = self.current.replace(next) {
             shared.pool.retire(&before, self.at.lsn - 1);
         }
