@@ -15,7 +15,7 @@ mod run;
 use harness::coverage::Coverage;
 use run::{Outcome, run};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use yak_core::rules::Rules;
 
 /// How many seeds the test command runs.
@@ -27,13 +27,13 @@ fn number(name: &str) -> Option<u64> {
 
 /// Runs seeds on all cores; outcomes in the order of the seeds.
 fn run_all(seeds: &[u64], rules: Rules) -> Vec<Outcome> {
-    let next = AtomicU64::new(0);
+    let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let outcome = run(*seed, rules);
                     outcomes.lock().expect("no thread panics").push(outcome);
                 }

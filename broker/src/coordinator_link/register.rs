@@ -98,6 +98,7 @@ fn reports(broker: &Broker) -> Vec<ReplicaReport> {
         leader_epoch: recovered.promise.map(|(epoch, _)| epoch).unwrap_or_default(),
         partition_epoch: PartitionEpoch::ZERO,
         log_end: recovered.log_end,
+        high_watermark: recovered.high_watermark_hint.min(recovered.log_end),
         damaged: !recovered.damaged.is_empty(),
     }));
     reports

@@ -81,6 +81,7 @@ impl PartitionHandle {
             leader_epoch: view.leader_epoch,
             partition_epoch: view.partition_epoch.max(PartitionEpoch::ZERO),
             log_end: view.synced_end,
+            high_watermark: view.high_watermark.min(view.synced_end),
             damaged: !self.log.damaged().is_empty(),
         }
     }

@@ -180,6 +180,7 @@ impl Cluster {
     /// The broker has confirmed its epoch and the newest metadata: it may lead and be in sync again.
     fn unfence(&mut self, id: BrokerId, epoch: BrokerEpoch, step: &mut Step) {
         step.note(format!("broker {id} is unfenced in broker epoch {epoch}"));
+        self.drop_lost(id, step);
         self.record(step, Record::Fence { id, fenced: false, confirmed: Some(epoch) });
         // R10: a leaderless partition takes an unfenced candidate at once.
         let unclean = !self.config.rules.r10_clean_election();

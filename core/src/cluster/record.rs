@@ -39,6 +39,9 @@ pub enum Record {
         data_dir: DataDirId,
         /// What it reported at registration (rule R12).
         replicas: Vec<ReplicaReport>,
+        /// Replicas of it that may lack what they once had: they are new ones from its first heartbeat on.
+        #[serde(default)]
+        lost: Vec<TopicPartition>,
     },
     /// A broker may not lead and is in no ISR (R10), or may again.
     Fence {

@@ -2,9 +2,9 @@
 
 use super::liveness::{Link, Session, millis};
 use super::{Cluster, ConnectionId, Effect, Now, Record, Step};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use yak_protocol::error::{ErrorCode, WireError};
-use yak_protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use yak_protocol::ids::{BrokerId, Offset, TopicPartition};
 use yak_protocol::message::{Durability, PartitionInfo, RegisterBroker, RegisterBrokerReply, ReplicaReport};
 
 /// The longest name, address or rack, in bytes.
@@ -31,6 +31,13 @@ impl Cluster {
                 && broker.data_dir == request.data_dir
                 && request.resume == Some(broker.info.broker_epoch)
         });
+        let newest = self.state.broker(id).map(|broker| broker.info.broker_epoch);
+        if !resumed && request.resume < newest && request.resume.is_some() {
+            // It may have been on its way for long, and its process may be gone.
+            let text =
+                format!("broker {id} has registered since, in broker epoch {}", newest.unwrap_or_default());
+            return Err(WireError::new(ErrorCode::StaleBrokerEpoch, text).hint("register without a session"));
+        }
         if !resumed {
             self.new_session(id, request, step);
         }
@@ -144,10 +151,14 @@ impl Cluster {
     }
 
     /// R11: the old session is fenced first, in the same journal entry; the new one starts fenced.
+    ///
+    /// What it has lost (R12) counts from its first heartbeat on. Until then it is fenced, so nothing is
+    /// decided by it; and this request may have been on its way for so long that its process is gone and
+    /// another one of the same broker is alive, which has everything.
     fn new_session(&mut self, id: BrokerId, request: &RegisterBroker, step: &mut Step) {
         let known = self.state.broker(id).cloned();
         let was_unfenced = known.as_ref().is_some_and(|broker| !broker.info.fenced);
-        let regressed = known.as_ref().map(|known| self.regressed(known, request)).unwrap_or_default();
+        let lost = known.as_ref().map(|known| self.lost(known, request)).unwrap_or_default();
         // Never below what the data dir remembers, even if this journal has forgotten it (R15).
         let remembered = request.resume.unwrap_or_default().max(request.stored_broker_epoch);
         self.record(
@@ -161,42 +172,58 @@ impl Cluster {
                 incarnation: request.incarnation,
                 data_dir: request.data_dir,
                 replicas: request.replicas.clone(),
+                lost,
             },
         );
-        let restart_fences = self.config.rules.r11_restart_fences();
-        if was_unfenced && !restart_fences {
+        if self.config.rules.r11_restart_fences() {
+            self.revise(
+                step,
+                |info| info.isr.contains(&id) || info.leader == Some(id),
+                |cluster, info| cluster.depart(info, id),
+            );
+        } else if was_unfenced {
             self.record(step, Record::Fence { id, fenced: false, confirmed: None });
+            self.drop_lost(id, step);
         }
-        self.revise(
-            step,
-            |info| info.isr.contains(&id) || info.elr.contains(&id) || info.leader == Some(id),
-            |cluster, info| {
-                if restart_fences {
-                    cluster.depart(info, id);
-                }
-                if regressed.covers(cluster, request, info) {
-                    drop_member(info, id);
-                }
-            },
-        );
     }
 
-    /// R12: whether the broker has come back with less than it had.
-    fn regressed(&self, known: &super::Broker, request: &RegisterBroker) -> Regression {
-        if !self.config.rules.r12_regression_check() {
-            return Regression::default();
+    /// R12: the replicas with which the broker may have come back with less than it had.
+    fn lost(&self, known: &super::Broker, request: &RegisterBroker) -> Vec<TopicPartition> {
+        let rules = &self.config.rules;
+        // A grant that the data dir remembers was this disk's: what was lost by then is still lost.
+        let descends =
+            request.data_dir == known.data_dir && request.stored_broker_epoch >= known.info.broker_epoch;
+        let still_lost = |id: TopicPartition| descends && known.lost.contains(&id);
+        let (mut everything, mut behind) = (false, BTreeSet::new());
+        if let Some((data_dir, epoch)) = known.confirmed.filter(|_| rules.r12_regression_check()) {
+            everything = data_dir != request.data_dir || request.stored_broker_epoch < epoch;
+            let held: BTreeMap<TopicPartition, Offset> =
+                request.replicas.iter().map(|report| (report.id, report.log_end)).collect();
+            let less =
+                |before: &&ReplicaReport| held.get(&before.id).is_none_or(|end| *end < before.high_watermark);
+            behind = known.baseline.iter().filter(less).map(|before| before.id).collect();
         }
-        let other_disk = known.data_dir != request.data_dir;
-        let restored = known.confirmed.is_some_and(|confirmed| request.stored_broker_epoch < confirmed);
-        let held: BTreeMap<TopicPartition, (LeaderEpoch, Offset)> =
-            request.replicas.iter().map(|report| (report.id, position(report))).collect();
-        let behind = known
-            .baseline
-            .iter()
-            .filter(|before| held.get(&before.id).is_none_or(|now| *now < position(before)))
-            .map(|before| before.id)
-            .collect();
-        Regression { everything: other_disk || restored, replicas: behind }
+        // A topic that is acknowledged before it is synced loses its tail when the machine goes down.
+        let rebooted = rules.r12_lossy_stop() && !request.clean_shutdown && !request.same_boot;
+        let lossy = |info: &PartitionInfo| {
+            let topic = self.state.topic(info.id.topic);
+            rebooted && topic.is_some_and(|topic| topic.config.durability == Durability::Replicated)
+        };
+        let partitions = self.state.partitions().filter(|info| info.replicas.contains(&known.info.id));
+        partitions
+            .filter(|info| everything || behind.contains(&info.id) || lossy(info) || still_lost(info.id))
+            .map(|info| info.id)
+            .collect()
+    }
+
+    /// R12: what the broker has lost makes it a new replica of those partitions.
+    pub(super) fn drop_lost(&mut self, id: BrokerId, step: &mut Step) {
+        let lost = self.state.broker(id).map(|broker| broker.lost.clone()).unwrap_or_default();
+        self.revise(
+            step,
+            |info| lost.contains(&info.id) && (info.isr.contains(&id) || info.elr.contains(&id)),
+            |_, info| drop_member(info, id),
+        );
     }
 
     /// R15 and R17: what a broker says of its replicas, at registration and in heartbeats.
@@ -252,33 +279,6 @@ impl Cluster {
             step.last.push(Effect::Close(old, WireError::new(ErrorCode::StaleBrokerEpoch, why)));
         }
     }
-}
-
-/// What a broker has lost (rule R12).
-#[derive(Default)]
-struct Regression {
-    everything: bool,
-    replicas: Vec<TopicPartition>,
-}
-
-impl Regression {
-    /// Whether the replica is a new one from here on.
-    fn covers(&self, cluster: &Cluster, request: &RegisterBroker, info: &PartitionInfo) -> bool {
-        // A topic that is acknowledged before it is synced loses its tail when the machine goes down.
-        let lossy = cluster.config.rules.r12_lossy_stop()
-            && !request.clean_shutdown
-            && !request.same_boot
-            && cluster
-                .state
-                .topic(info.id.topic)
-                .is_some_and(|topic| topic.config.durability == Durability::Replicated);
-        lossy || self.everything || self.replicas.contains(&info.id)
-    }
-}
-
-/// A log with a higher epoch is newer however long it is.
-fn position(report: &ReplicaReport) -> (LeaderEpoch, Offset) {
-    (report.leader_epoch, report.log_end)
 }
 
 fn drop_member(info: &mut PartitionInfo, id: BrokerId) {

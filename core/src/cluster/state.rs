@@ -17,12 +17,15 @@ pub struct Broker {
     pub incarnation: Incarnation,
     /// Its disk.
     pub data_dir: DataDirId,
-    /// The last broker epoch on this disk that a heartbeat carried: its data dir remembers it (rule R12).
-    pub confirmed: Option<BrokerEpoch>,
+    /// The last broker epoch that a heartbeat carried, and on which disk: its data dir remembers it (rule
+    /// R12).
+    pub confirmed: Option<(DataDirId, BrokerEpoch)>,
     /// What it held when it registered.
     pub reported: Vec<ReplicaReport>,
     /// What it held when it registered the confirmed session: less than this is a regression (rule R12).
     pub baseline: Vec<ReplicaReport>,
+    /// Replicas that may lack what they once had, until its first heartbeat drops them (rule R12).
+    pub lost: Vec<TopicPartition>,
 }
 
 /// Everything that the journal leads to. Records are the only way to change it.
@@ -57,9 +60,10 @@ impl State {
             Record::Fence { id, fenced, confirmed } => {
                 if let Some(broker) = self.brokers.get_mut(id) {
                     broker.info.fenced = *fenced;
-                    if confirmed.is_some() {
-                        broker.confirmed = *confirmed;
+                    if let Some(epoch) = confirmed {
+                        broker.confirmed = Some((broker.data_dir, *epoch));
                         broker.baseline = broker.reported.clone();
+                        broker.lost.clear();
                     }
                 }
             }
@@ -99,7 +103,7 @@ impl State {
     }
 
     fn apply_broker(&mut self, record: &Record) {
-        let Record::Broker { id, name, address, rack, broker_epoch, incarnation, data_dir, replicas } =
+        let Record::Broker { id, name, address, rack, broker_epoch, incarnation, data_dir, replicas, lost } =
             record
         else {
             return;
@@ -108,8 +112,6 @@ impl State {
         if let Some(old) = old {
             assert!(*broker_epoch >= old.info.broker_epoch, "broker epoch of {id:?} goes back (I9)");
         }
-        // Another disk has confirmed nothing yet.
-        let same_disk = old.filter(|old| old.data_dir == *data_dir);
         let broker = Broker {
             info: BrokerInfo {
                 id: *id,
@@ -122,9 +124,10 @@ impl State {
             },
             incarnation: *incarnation,
             data_dir: *data_dir,
-            confirmed: same_disk.and_then(|old| old.confirmed),
-            baseline: same_disk.map(|old| old.baseline.clone()).unwrap_or_default(),
+            confirmed: old.and_then(|old| old.confirmed),
+            baseline: old.map(|old| old.baseline.clone()).unwrap_or_default(),
             reported: replicas.clone(),
+            lost: lost.clone(),
         };
         self.last_broker_epoch = self.last_broker_epoch.max(*broker_epoch);
         self.brokers.insert(*id, broker);
@@ -324,25 +327,28 @@ impl State {
 
 impl Broker {
     fn snapshot(&self, records: &mut Vec<Record>) {
-        let session = |replicas: &Vec<ReplicaReport>| Record::Broker {
+        let session = |data_dir, replicas: &Vec<ReplicaReport>, lost: &Vec<TopicPartition>| Record::Broker {
             id: self.info.id,
             name: self.info.name.clone(),
             address: self.info.address.clone(),
             rack: self.info.rack.clone(),
             broker_epoch: self.info.broker_epoch,
             incarnation: self.incarnation,
-            data_dir: self.data_dir,
+            data_dir,
             replicas: replicas.clone(),
+            lost: lost.clone(),
         };
         let fence = |fenced, confirmed| Record::Fence { id: self.info.id, fenced, confirmed };
-        if self.confirmed.is_some() && self.baseline != self.reported {
-            records.push(session(&self.baseline));
-            records.push(fence(true, self.confirmed));
-            records.push(session(&self.reported));
+        if let Some((data_dir, epoch)) = self.confirmed {
+            records.push(session(data_dir, &self.baseline, &Vec::new()));
+            records.push(fence(self.info.fenced, Some(epoch)));
+        }
+        if self.confirmed.is_none_or(|(data_dir, _)| data_dir != self.data_dir)
+            || self.baseline != self.reported
+            || !self.lost.is_empty()
+        {
+            records.push(session(self.data_dir, &self.reported, &self.lost));
             records.push(fence(self.info.fenced, None));
-        } else {
-            records.push(session(&self.reported));
-            records.push(fence(self.info.fenced, self.confirmed));
         }
         if self.info.draining {
             records.push(Record::Drain { id: self.info.id, draining: true });

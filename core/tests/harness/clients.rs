@@ -5,7 +5,7 @@
 use super::log::Batch;
 use super::net::{ConnId, Message, Place, PublishRequest, Purpose};
 use super::world::World;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use yak_core::partition::Sequence;
 use yak_protocol::error::{Action, ErrorCode, WireError};
 use yak_protocol::ids::{BrokerId, ProducerEpoch, ProducerId, TopicPartition};
@@ -307,6 +307,16 @@ impl World {
             lane.next_sequence = 0;
             lane.queue.clear();
         }
+    }
+
+    /// Where the first committed batch lies whose producer still waits for its answer: retention keeps
+    /// things for longer than any producer tries.
+    pub fn oldest_unanswered(&self, id: TopicPartition) -> u64 {
+        let lanes = self.producers.iter().filter_map(|p| p.lanes.get(&id));
+        let open: BTreeSet<u64> = lanes.flat_map(|l| l.queue.iter().map(|u| u.batch.value)).collect();
+        let committed = self.truth.committed(id);
+        let first = committed.and_then(|c| c.batches().find(|b| open.contains(&b.value)).map(|b| b.base));
+        first.unwrap_or(u64::MAX)
     }
 
     /// A consumer polls one partition at one broker.

@@ -56,7 +56,8 @@ pub struct Disk {
 
 impl Disk {
     pub fn new(data_dir: DataDirId) -> Self {
-        Self { identity: Identity { data_dir, ..Identity::default() }, ..Self::default() }
+        let identity = Identity { data_dir, same_boot: true, ..Identity::default() };
+        Self { identity, ..Self::default() }
     }
 
     pub fn partitions(&self) -> impl Iterator<Item = TopicPartition> {

@@ -232,7 +232,6 @@ impl Log {
             promise: self.promise,
             high_watermark_hint: Offset(self.hint.min(self.end())),
             damaged: self.damaged.iter().map(|(lo, hi)| (Offset(*lo), Offset(*hi))).collect(),
-            ..RecoveredLog::default()
         }
     }
 }

@@ -21,6 +21,8 @@ pub mod fingerprint;
 pub mod log;
 pub mod net;
 pub mod replica;
+pub mod session;
+pub mod streams;
 pub mod truth;
 pub mod world;
 

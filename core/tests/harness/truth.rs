@@ -43,6 +43,8 @@ pub struct Truth {
     promises: BTreeMap<(BrokerId, TopicPartition), (LeaderEpoch, BrokerId)>,
     /// Disks have lost data in this run, so fewer members than `min_isr` may be left.
     pub disks_lost: bool,
+    /// Copies of acknowledged records that a lost disk may have taken with it.
+    pub copies_lost: usize,
     /// Halts are expected: a script brings the replica to it.
     pub halts: Vec<String>,
 }
@@ -230,7 +232,8 @@ impl World {
                     );
                 }
                 let copies = self.brokers.values().filter(|b| self.kept(b, id).is_some_and(has));
-                let (copies, least) = (copies.count(), self.record(id).map_or(1, |r| r.min_isr as usize));
+                let copies = copies.count() + self.truth.copies_lost;
+                let (copies, least) = (copies, self.record(id).map_or(1, |r| r.min_isr as usize));
                 if copies < least || copies < acked.replicas as usize {
                     let text = format!(
                         "{id:?}: {request:?} acknowledged as {acked:?} with {copies} copies, least {least}"
@@ -257,6 +260,10 @@ impl World {
 
     /// The coordinator journals a record.
     pub fn observe_record(&mut self, record: &Record) {
+        if let Record::Fence { id, fenced: false, .. } = record {
+            // From here on what is said of its replicas is true of what it has now.
+            self.broker(*id).tainted = false;
+        }
         let Record::Partition(new) = record else { return };
         let old = self.record(new.id).cloned();
         if new.isr.iter().any(|b| new.elr.contains(b)) {

@@ -43,7 +43,11 @@ fn record(record: &Record, names: &Names) -> String {
     match record {
         Record::Cluster { cluster_id } => format!("cluster {cluster_id:?}"),
         Record::CoordinatorEpoch { epoch } => format!("coordinator epoch {epoch}"),
-        Record::Broker { id, name, broker_epoch, .. } => format!("broker {id} ({name}) {broker_epoch:?}"),
+        Record::Broker { id, name, broker_epoch, lost, .. } => {
+            let lost: Vec<String> =
+                lost.iter().map(|id| format!(" lost {}", partition_id(*id, names))).collect();
+            format!("broker {id} ({name}) {broker_epoch:?}{}", lost.concat())
+        }
         Record::Fence { id, fenced, confirmed } => match (fenced, confirmed) {
             (true, _) => format!("broker {id} fenced"),
             (false, Some(epoch)) => format!("broker {id} unfenced, confirmed {epoch:?}"),

@@ -258,16 +258,19 @@ impl World {
         Ok(show::effects(&effects, &self.names))
     }
 
-    /// `report=orders/0:LEADER_EPOCH:PARTITION_EPOCH:LOG_END[:damaged]`
+    /// `report=orders/0:LEADER_EPOCH:PARTITION_EPOCH:LOG_END[/HIGH_WATERMARK][:damaged]`; without it
+    /// everything is committed.
     fn reports(&self, command: &Command<'_>) -> Result<Vec<ReplicaReport>, String> {
         let report = |text: &str| {
             let parts: Vec<&str> = text.split(':').collect();
             let part = |index: usize| parts.get(index).copied().ok_or(format!("{text:?} is too short"));
+            let (end, high_watermark) = part(3)?.split_once('/').unwrap_or((part(3)?, part(3)?));
             Ok(ReplicaReport {
                 id: self.partition_id(part(0)?)?,
                 leader_epoch: LeaderEpoch(number(part(1)?)?),
                 partition_epoch: PartitionEpoch(number(part(2)?)?),
-                log_end: Offset(number(part(3)?)?),
+                log_end: Offset(number(end)?),
+                high_watermark: Offset(number(high_watermark)?),
                 damaged: parts.get(4) == Some(&"damaged"),
             })
         };

@@ -52,6 +52,7 @@ impl Nemesis {
             self.next_at = now + world.rng.u64(1..=self.plan.pause_ms * 2);
             if self.lost.is_some() && world.is_whole() {
                 self.lost = None;
+                world.truth.copies_lost = 0;
             }
             let fault = self.plan.faults[world.rng.usize(0..self.plan.faults.len())];
             self.strike(world, fault);
@@ -100,7 +101,8 @@ impl Nemesis {
         }
         world.broker(id).disk.checkpoint();
         world.crash_broker(id, 0, true);
-        world.broker(id).disk.identity.clean_shutdown = true;
+        let registered = world.brokers[&id].disk.identity.same_boot;
+        world.broker(id).disk.identity.clean_shutdown = registered;
         world.coverage.hit("a broker stops cleanly");
         self.later(world, 1_500, Undo::StartBroker(id));
     }
@@ -178,7 +180,8 @@ impl Nemesis {
             Fault::Retention => {
                 self.kill(world, victim, false);
                 for id in world.partitions.clone() {
-                    world.broker(victim).disk.tamper(id, |log| log.move_start(log.hint));
+                    let oldest = world.oldest_unanswered(id);
+                    world.broker(victim).disk.tamper(id, |log| log.move_start(log.hint.min(oldest)));
                 }
             }
             Fault::BitFlip | Fault::Wipe | Fault::RestoreBackup => self.lose(world, victim, fault),
@@ -193,6 +196,7 @@ impl Nemesis {
                 return;
             }
             self.lost = Some(id);
+            world.truth.copies_lost = 1;
             world.truth.disks_lost = true;
         }
         let unsynced = world.brokers[&id].disk.unsynced();
@@ -272,12 +276,12 @@ impl Nemesis {
                 }
             }
             _ => {
-                let at = world.rng.u64(0..1000);
+                let at = world.rng.usize(0..1000);
                 let mut flipped = false;
                 for id in world.partitions.clone() {
                     let Some(log) = world.brokers[&victim].disk.durable(id) else { continue };
                     let count = log.batches().count();
-                    let Some(batch) = log.batches().nth(at as usize % count.max(1)) else { continue };
+                    let Some(batch) = log.batches().nth(at % count.max(1)) else { continue };
                     let range = (batch.base.max(log.start()), batch.end());
                     world.broker(victim).disk.tamper(id, |log| log.damaged.push(range));
                     flipped = true;
@@ -290,6 +294,7 @@ impl Nemesis {
             }
         }
         self.lost = Some(victim);
+        world.truth.copies_lost = 1;
         self.later(world, 4_000, Undo::StartBroker(victim));
     }
 

@@ -71,7 +71,7 @@ pub struct Plan {
 
 impl Plan {
     pub fn of(seed: u64, rules: Rules) -> Self {
-        let mut rng = fastrand::Rng::with_seed(seed ^ 0x5EED_0F_A_9A11);
+        let mut rng = fastrand::Rng::with_seed(seed ^ 0x5EED_0FA9_1A11);
         let brokers = [3, 3, 3, 3, 2, 5][rng.usize(0..6)];
         let replicas = brokers.min(3);
         let durability =

@@ -29,7 +29,7 @@ pub struct Outcome {
 
 /// Runs a seed. Never panics: a machine's own assertion is a failure like any other.
 pub fn run(seed: u64, rules: Rules) -> Outcome {
-    match catch_unwind(AssertUnwindSafe(|| Run::new(seed, rules).to_the_end())) {
+    match catch_unwind(AssertUnwindSafe(|| Run::new(seed, rules).play())) {
         Ok(outcome) => outcome,
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
@@ -66,7 +66,7 @@ impl Run {
         Self { plan, world, nemesis, steps: 0, started }
     }
 
-    fn to_the_end(mut self) -> Outcome {
+    fn play(mut self) -> Outcome {
         let failure = self.chaos().or_else(|| self.recovery()).or_else(|| self.verdict());
         let failure = failure.map(|text| format!("{text}\nplan {:?}\n{}", self.plan, self.world.describe()));
         Outcome {

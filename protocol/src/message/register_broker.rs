@@ -58,6 +58,9 @@ pub struct ReplicaReport {
     pub partition_epoch: PartitionEpoch,
     /// Its synced log end.
     pub log_end: Offset,
+    /// Everything below is committed, as far as the replica knows; it never holds less than that.
+    #[serde(default)]
+    pub high_watermark: Offset,
     /// Whether it has damage below its synced end (rule R17).
     #[serde(default)]
     pub damaged: bool,

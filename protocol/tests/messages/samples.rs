@@ -85,6 +85,7 @@ pub fn replica_report() -> ReplicaReport {
         leader_epoch: LeaderEpoch(9),
         partition_epoch: PartitionEpoch(14),
         log_end: Offset(500),
+        high_watermark: Offset(490),
         damaged: true,
     }
 }
