@@ -2,6 +2,7 @@
 
 use crate::harness::{Client, Cluster, PATIENCE, eventually};
 use tokio::sync::mpsc;
+use yak_protocol::defaults::OPEN_PARK_MAX;
 use yak_protocol::error::ErrorCode;
 use yak_protocol::ids::{BrokerEpoch, BrokerId, ClusterId, LeaderEpoch, Offset, SessionId, TopicPartition};
 use yak_protocol::message::{
@@ -26,7 +27,19 @@ impl Stream {
         Self { connection, incoming, cluster_id, follower }
     }
 
-    async fn open(&mut self, open: Open) -> OpenAnswer {
+    /// Asks until it is answered, as a follower does: an open of the real follower may displace this one
+    /// while it is parked.
+    async fn open(&mut self, mut open: Open) -> OpenAnswer {
+        loop {
+            let answered = tokio::time::timeout(OPEN_PARK_MAX * 2, self.ask(open));
+            if let Ok(answer) = answered.await {
+                return answer;
+            }
+            open.session = SessionId(open.session.0 + 1000);
+        }
+    }
+
+    async fn ask(&mut self, open: Open) -> OpenAnswer {
         let frame = Replicate {
             cluster_id: self.cluster_id,
             broker_id: self.follower,
@@ -35,16 +48,13 @@ impl Stream {
             ..Replicate::default()
         };
         self.connection.send(0, Replicate::KIND, &frame, Vec::new()).expect("sent");
-        let answered = tokio::time::timeout(PATIENCE, async {
-            loop {
-                let frame = self.incoming.recv().await.expect("the stream stands");
-                let reply: ReplicateReply = frame.parse_body().expect("a reply");
-                if let Some(opened) = reply.opened.into_iter().find(|opened| opened.session == open.session) {
-                    return opened.answer;
-                }
+        loop {
+            let frame = self.incoming.recv().await.expect("the stream stands");
+            let reply: ReplicateReply = frame.parse_body().expect("a reply");
+            if let Some(opened) = reply.opened.into_iter().find(|opened| opened.session == open.session) {
+                return opened.answer;
             }
-        });
-        answered.await.expect("an open is answered")
+        }
     }
 }
 
