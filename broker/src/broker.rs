@@ -1,7 +1,7 @@
 //! What all parts of one broker share.
 
 use crate::cluster_map::ClusterMap;
-use crate::config::{BrokerConfig, CATCH_UP_READS, PUBLISH_MEMORY_BYTES};
+use crate::config::{BrokerConfig, CATCH_UP_READS, CONSUMER_READS, PUBLISH_MEMORY_BYTES};
 use crate::coordinator_link::CoordinatorLink;
 use crate::data_dir::DataDir;
 use crate::partition::PartitionHandle;
@@ -11,10 +11,10 @@ use crate::streams::{FollowerStreams, LeaderStreams, wrong_cluster};
 use crate::tasks::Tasks;
 use dashmap::DashMap;
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use tokio::sync::Semaphore;
-use yak_protocol::error::WireError;
+use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{BrokerEpoch, BrokerId, ClusterId, Incarnation, TopicPartition};
 use yak_storage::{Identity, Recovered, StoreError};
 
@@ -44,6 +44,8 @@ pub(crate) struct Broker {
     pub(crate) peers: Peers,
     /// Bounds the reads from files for catching-up followers.
     pub(crate) catch_up_reads: Semaphore,
+    /// Bounds the reads from files for consumers.
+    pub(crate) consumer_reads: Semaphore,
     /// Bytes of publishes that may wait to be written, over all partitions.
     pub(crate) publish_memory: Arc<Semaphore>,
     /// Topics that are being made by their first publish.
@@ -52,6 +54,8 @@ pub(crate) struct Broker {
     pub(crate) consumers: AtomicU64,
     /// Turns keyless plain records round the partitions.
     pub(crate) keyless: AtomicU64,
+    /// It has been told to stop.
+    pub(crate) stopping: AtomicBool,
     session: RwLock<Option<Session>>,
 }
 
@@ -93,10 +97,12 @@ impl Broker {
             follower_streams: FollowerStreams::default(),
             peers: Peers::default(),
             catch_up_reads: Semaphore::new(CATCH_UP_READS),
+            consumer_reads: Semaphore::new(CONSUMER_READS),
             publish_memory: Arc::new(Semaphore::new(PUBLISH_MEMORY_BYTES)),
             creations: Creations::default(),
             consumers: AtomicU64::new(0),
             keyless: AtomicU64::new(fastrand::u64(..)),
+            stopping: AtomicBool::new(false),
             session: RwLock::new(None),
         }
     }
@@ -159,6 +165,16 @@ impl Broker {
             recovered.remove(id);
         }
         ids
+    }
+
+    /// The error for a request that only the partition's leader can serve.
+    pub(crate) fn not_leader(&self, id: TopicPartition) -> WireError {
+        let error = self.cluster.not_leader(id, self.id());
+        if error.leader.is_none() && self.stopping.load(Ordering::Relaxed) {
+            return WireError::new(ErrorCode::ShuttingDown, "this broker stops")
+                .hint("ask another broker who leads");
+        }
+        error
     }
 
     /// Why the broker cannot do its job now, if it cannot.

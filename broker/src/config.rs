@@ -36,6 +36,8 @@ pub(crate) const STREAM_QUEUE_BYTES: usize = 32 << 20;
 pub(crate) const PUSH_BYTES: usize = 1 << 20;
 /// How many reads from files for catching-up followers run at a time: the bound of their share.
 pub(crate) const CATCH_UP_READS: usize = 2;
+/// How many reads from files for consumers run at a time.
+pub(crate) const CONSUMER_READS: usize = 32;
 /// How long a leader keeps a stream whose follower says nothing.
 pub(crate) const STREAM_ABANDONED: Duration = Duration::from_secs(10);
 /// The first pause before connecting again, and the longest one.

@@ -28,6 +28,7 @@ use coordinator_link::{CoordinatorLink, Update, apply_updates};
 use data_dir::DataDir;
 use service::BrokerService;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tasks::Tasks;
 use tokio::sync::{mpsc, oneshot};
@@ -103,6 +104,7 @@ async fn stop(
     serving: &CancellationToken,
 ) {
     shutdown.cancelled().await;
+    broker.stopping.store(true, Ordering::Relaxed);
     tracing::info!("stopping: handing over what this broker leads");
     if let Some(me) = broker.id().filter(|_| broker.link.connected())
         && !broker.link.drain(&broker.cluster, me, broker.config.drain_timeout).await

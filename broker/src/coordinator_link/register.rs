@@ -1,12 +1,13 @@
 //! Opens or resumes the session with the coordinator (rules R11, R12, R15).
 
-use super::Update;
+use super::{REMIND, Update};
 use crate::broker::{Broker, Session};
 use crate::clock;
 use crate::error::BrokerError;
 use crate::peers;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use yak_protocol::error::{Action, ErrorCode, WireError};
 use yak_protocol::ids::PartitionEpoch;
 use yak_protocol::message::{RegisterBroker, RegisterBrokerReply, ReplicaReport};
@@ -42,7 +43,7 @@ pub(super) async fn register(
     let resume = broker.link.granted();
     let request = request(broker, resume.as_ref()).await;
     let sent = clock::now();
-    let reply = match connection.request(&request, Vec::new()).await {
+    let reply = match patiently(address, connection.request(&request, Vec::new())).await {
         Ok(answer) => answer.body,
         Err(RequestError::Refused(error)) => return Err(refused(broker, resume.is_some(), error)),
         Err(other) => return Err(Refused::Now(other.to_string())),
@@ -67,6 +68,19 @@ pub(super) async fn register(
         heartbeat_ms: reply.heartbeat_ms.max(1),
         lease_ms: reply.lease_ms,
     })
+}
+
+/// Waits for as long as it takes, and says so now and then.
+async fn patiently<F: Future>(address: &str, answer: F) -> F::Output {
+    let mut answer = std::pin::pin!(answer);
+    loop {
+        match timeout(REMIND, answer.as_mut()).await {
+            Ok(output) => return output,
+            Err(_) => {
+                tracing::warn!(address, "connected, but the coordinator does not answer the registration yet")
+            }
+        }
+    }
 }
 
 async fn request(broker: &Arc<Broker>, resume: Option<&Session>) -> RegisterBroker {

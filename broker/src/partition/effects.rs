@@ -82,7 +82,7 @@ impl Task {
     /// A refusal for want of leadership says who leads; the machine knows numbers only.
     fn with_leader(&self, error: WireError) -> WireError {
         if error.code == ErrorCode::NotLeader && error.leader.is_none() {
-            return self.broker.cluster.not_leader(self.id, Some(self.me));
+            return self.broker.not_leader(self.id);
         }
         error
     }

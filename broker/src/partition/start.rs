@@ -43,7 +43,6 @@ pub(crate) fn start(
     let task = Task {
         id,
         broker: broker.clone(),
-        me,
         replica,
         log,
         view,

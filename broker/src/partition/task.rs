@@ -22,7 +22,6 @@ use yak_storage::Log;
 pub(super) struct Task {
     pub(super) id: TopicPartition,
     pub(super) broker: Arc<Broker>,
-    pub(super) me: BrokerId,
     pub(super) replica: Replica,
     pub(super) log: Log,
     pub(super) view: watch::Sender<Arc<View>>,

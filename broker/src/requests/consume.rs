@@ -190,11 +190,7 @@ impl Pass<'_> {
         let mut watch = partition.watch();
         let view = watch.borrow_and_update().clone();
         self.watches.push(watch);
-        if view.leads {
-            Ok((partition, view))
-        } else {
-            Err(self.broker.cluster.not_leader(id, self.broker.id()))
-        }
+        if view.leads { Ok((partition, view)) } else { Err(self.broker.not_leader(id)) }
     }
 }
 

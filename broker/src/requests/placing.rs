@@ -74,7 +74,7 @@ pub(super) async fn taker(broker: &Broker, id: &Resolved, forward: bool) -> Resu
     }
     match broker.cluster.leader(id) {
         Some(hint) if forward && Some(hint.leader) != me => Ok(Taker::Other(hint.leader)),
-        _ => Err(broker.cluster.not_leader(id, me)),
+        _ => Err(broker.not_leader(id)),
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) fn leading(
     broker: &Broker,
     id: TopicPartition,
 ) -> Result<(Arc<PartitionHandle>, Arc<View>), WireError> {
-    let not_leader = || broker.cluster.not_leader(id, broker.id());
+    let not_leader = || broker.not_leader(id);
     let partition = broker.partition(id).ok_or_else(not_leader)?;
     let view = partition.view();
     if view.leads { Ok((partition, view)) } else { Err(not_leader()) }
@@ -37,6 +37,9 @@ pub(super) async fn read(
     if let Some(batches) = partition.log.read_recent(from, bytes_max, below) {
         return Ok(batches);
     }
+    let Ok(_permit) = broker.consumer_reads.acquire().await else {
+        return Err(WireError::new(ErrorCode::ShuttingDown, "this broker stops"));
+    };
     let log = partition.log.clone();
     let read = broker.tasks.blocking("read for a consumer", move || log.read(from, bytes_max, below)).await;
     match read {

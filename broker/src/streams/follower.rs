@@ -62,35 +62,33 @@ impl FollowerStreams {
         open: Open,
     ) {
         loop {
-            let stream = self.streams.entry((leader, class)).or_insert_with(|| {
-                let stream = Arc::new(FollowerStream {
-                    leader,
-                    class,
-                    outbox: Outbox::default(),
-                    members: Mutex::default(),
-                });
-                broker.tasks.spawn("replication from a leader", run(broker.clone(), stream.clone()));
-                stream
-            });
-            let stream = stream.clone();
+            let stream = self.stream(broker, leader, class);
             if stream.join(open.id, commands.clone()) {
                 stream.outbox.add(|words| words.open.push(open));
                 return;
             }
+            // It has just ended for want of members.
             self.streams.remove_if(&(leader, class), |_, found| Arc::ptr_eq(found, &stream));
         }
+    }
+
+    fn stream(&self, broker: &Arc<Broker>, leader: BrokerId, class: StreamClass) -> Arc<FollowerStream> {
+        let made = self.streams.entry((leader, class)).or_insert_with(|| {
+            let (outbox, members) = (Outbox::default(), Mutex::default());
+            let stream = Arc::new(FollowerStream { leader, class, outbox, members });
+            broker.tasks.spawn("replication from a leader", run(broker.clone(), stream.clone()));
+            stream
+        });
+        made.clone()
     }
 
     /// Acknowledges.
     pub(crate) fn ack(&self, leader: BrokerId, class: StreamClass, ack: Ack) {
         if let Some(stream) = self.streams.get(&(leader, class)) {
             // Within a session an acknowledgement contains the earlier ones.
-            stream.outbox.add(|words| {
-                let same = |earlier: &&mut Ack| earlier.id == ack.id && earlier.session == ack.session;
-                match words.ack.iter_mut().rev().find(same) {
-                    Some(earlier) => *earlier = ack,
-                    None => words.ack.push(ack),
-                }
+            stream.outbox.add(|words| match words.ack.last_mut() {
+                Some(last) if last.id == ack.id && last.session == ack.session => *last = ack,
+                _ => words.ack.push(ack),
             });
         }
     }

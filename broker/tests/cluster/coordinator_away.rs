@@ -1,8 +1,10 @@
 //! While the coordinator is away publishing and consuming go on; when it is back, nothing has moved.
 
 use crate::harness::{Cluster, Kept, eventually};
+use std::time::Duration;
 use yak_protocol::error::ErrorCode;
-use yak_protocol::message::{CreateTopic, RegisterProducer};
+use yak_protocol::ids::{Offset, PartitionIndex};
+use yak_protocol::message::{Acks, CreateTopic, Offsets, RegisterProducer};
 use yak_protocol::net::RequestError;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,4 +87,29 @@ async fn brokers_wait_for_a_coordinator_that_starts_later() {
     cluster.topic("orders", 1, 2).await;
     let client = cluster.leader_client("orders", 0).await;
     eventually("acknowledged", || async { client.publish("orders", 0, &["one"]).await.ok() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_lease_is_over_only_what_needs_no_vouching_goes_on() {
+    let mut cluster = Cluster::without_coordinator(3, |_, config| config);
+    cluster.lease = Duration::from_millis(600);
+    cluster.start_coordinator().await;
+    for number in 0..3 {
+        cluster.start_broker(number).await;
+    }
+    cluster.topic("orders", 1, 3).await;
+    let client = cluster.leader_client("orders", 0).await;
+    eventually("acknowledged", || async { client.publish("orders", 0, &["before"]).await.ok() }).await;
+    cluster.kill_coordinator().await;
+    let error = eventually("the lease is over", || async { client.offsets("orders", 0).await.err() }).await;
+    assert_eq!(error.code, ErrorCode::LeaseOver, "{error}");
+    let refused =
+        client.publish_acks("orders", 0, &["one"], Acks::Leader).await.expect_err("it cannot vouch");
+    assert_eq!(refused.code, ErrorCode::LeaseOver, "{refused}");
+    client.publish("orders", 0, &["all"]).await.expect("the followers vouch");
+    let stale = Offsets { topic: "orders".into(), partition: PartitionIndex(0), at_ms: None, stale_ok: true };
+    assert_eq!(client.request(&stale).await.expect("good enough").high_watermark, Offset(2));
+    assert_eq!(client.read_all("orders", 0).await.len(), 2);
+    cluster.start_coordinator().await;
+    eventually("the lease runs again", || async { client.offsets("orders", 0).await.ok() }).await;
 }

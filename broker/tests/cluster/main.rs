@@ -12,6 +12,7 @@ mod power_cut;
 mod publishing;
 mod reading;
 mod replication;
+mod silent_links;
 mod stopping;
 mod topics;
 mod unknown_topics;

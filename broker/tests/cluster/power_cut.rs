@@ -1,9 +1,10 @@
 //! Power cuts: what was acknowledged is on disk, so it survives the loss of everything that was not.
 
 use crate::harness::{Cluster, Kept, batch, eventually};
+use yak_broker::BrokerError;
 use yak_protocol::error::Action;
 use yak_protocol::message::Publish;
-use yak_storage::io::sim::{Crash, SimDisk};
+use yak_storage::io::sim::{Crash, Fault, SimDisk};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_brokers_lose_power_at_once_and_no_acknowledged_record_is_lost() {
@@ -47,4 +48,33 @@ async fn all_brokers_lose_power_at_once_and_no_acknowledged_record_is_lost() {
         kept.check(&client.read_all("orders", 0).await);
     }
     assert!(kept.len() >= 60);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_sync_ends_that_broker_only_and_its_partitions_go_on_elsewhere() {
+    let disks = [SimDisk::new(), SimDisk::new(), SimDisk::new()];
+    let mut cluster = Cluster::on_disks(3, &disks).await;
+    cluster.topic("orders", 1, 3).await;
+    cluster.partition_when("all are in sync", "orders", 0, |info| info.isr.len() == 3).await;
+    let bad = cluster.leader("orders", 0).await;
+    let client = cluster.client(bad).await;
+    let mut kept = Kept::default();
+    let acked =
+        eventually("acknowledged", || async { client.publish("orders", 0, &["good"]).await.ok() }).await;
+    kept.add(&acked, &["good"]);
+    // Every call from now on fails, so the next round's write or sync does.
+    disks[bad].fault(disks[bad].calls()..u64::MAX, Fault::Death);
+    let outcome = client.publish_with(Publish::default(), vec![("orders", 0, batch(&["lost?"]))]).await;
+    if let Ok(results) = outcome {
+        let error = results[0].error.as_ref().expect("it was not acknowledged");
+        assert_ne!(error.code.action(), Action::GiveUp, "{error}");
+    }
+    let ended = cluster.broker_ends(bad).await;
+    assert!(matches!(ended, BrokerError::Crashed), "{ended}");
+    let client = cluster.leader_client("orders", 0).await;
+    client.committed("orders", 0, kept.next().0).await;
+    kept.check(&client.read_all("orders", 0).await);
+    let acked =
+        eventually("it goes on", || async { client.publish("orders", 0, &["more"]).await.ok() }).await;
+    assert!(acked.offset >= Some(kept.next()));
 }

@@ -1,9 +1,11 @@
 //! A cluster to do things to.
 
 mod client;
+mod gate;
 mod records;
 
 pub use client::Client;
+pub use gate::Gate;
 pub use records::{Kept, batch, stamped, values_of};
 
 use std::path::{Path, PathBuf};
@@ -48,7 +50,8 @@ pub struct Cluster {
     pub brokers: Vec<Node>,
     /// Applied to every broker's configuration before it starts.
     configure: Box<dyn Fn(usize, BrokerConfig) -> BrokerConfig + Send + Sync>,
-    lease: Duration,
+    /// How long the coordinator's leases run.
+    pub lease: Duration,
 }
 
 /// One broker, running or not.
@@ -192,6 +195,7 @@ impl Cluster {
         node.address = listener.local_addr().to_string();
         let mut config =
             BrokerConfig::new(format!("broker-{number}"), &node.data, vec![self.coordinator_address.clone()]);
+        config.advertise = Some(node.address.clone());
         config.drain_timeout = PATIENCE;
         let config = (self.configure)(number, config).crash_alone();
         let shutdown = CancellationToken::new();
