@@ -23,7 +23,7 @@ impl Service for BrokerService {
             Replicate::KIND => replicate(broker, peer, &request, reply),
             Consume::KIND => requests::consume(broker, &request, reply),
             Hello::KIND => answer(&request, reply, |hello| requests::hello(broker, &hello)),
-            Metadata::KIND => answer(&request, reply, |metadata| Ok(requests::metadata(broker, &metadata))),
+            Metadata::KIND => answer(&request, reply, |metadata| requests::metadata(broker, &metadata)),
             LeaderInfoRequest::KIND => answer(&request, reply, |wanted: LeaderInfoRequest| {
                 broker.cluster.leader_info(wanted.topic.as_deref())
             }),

@@ -78,6 +78,8 @@ pub enum Command {
     Topic(commands::topic::TopicArgs),
     /// Show the cluster
     Cluster(commands::cluster::ClusterArgs),
+    /// Measure a cluster: a running one, or a throw-away one
+    Bench(commands::bench::BenchArgs),
 }
 
 impl Command {
@@ -87,7 +89,12 @@ impl Command {
         match self {
             Self::Dev(_) | Self::Coordinator(_) => true,
             Self::Broker(args) => args.command.is_none(),
-            Self::Demo(_) | Self::Produce(_) | Self::Consume(_) | Self::Topic(_) | Self::Cluster(_) => false,
+            Self::Demo(_)
+            | Self::Produce(_)
+            | Self::Consume(_)
+            | Self::Topic(_)
+            | Self::Cluster(_)
+            | Self::Bench(_) => false,
         }
     }
 }

@@ -10,18 +10,18 @@ use yak_protocol::net::{ClientOptions, Cluster, ClusterError};
 /// After how long an unreachable cluster is mentioned.
 const MENTION_AFTER: Duration = Duration::from_secs(1);
 
-/// A client of the cluster that the global options name. Connects to nothing yet.
-#[must_use]
-pub fn cluster(context: &Context) -> Cluster {
-    Cluster::new(context.global.brokers.clone(), ClientOptions::default())
-}
+/// How long a command tries that asks or changes something once.
+pub const BRIEFLY: Duration = Duration::from_secs(3);
+/// How long a command tries that may have been started together with the cluster.
+pub const PATIENTLY: Duration = Duration::from_secs(30);
 
 /// A client that has reached the cluster, and what the cluster said.
 ///
 /// # Errors
 /// Exit code 7 when nobody answers in time, 130 on Ctrl-C.
-pub async fn reach(context: &Context) -> anyhow::Result<(Cluster, Arc<MetadataReply>)> {
-    let cluster = cluster(context);
+pub async fn reach(context: &Context, patience: Duration) -> anyhow::Result<(Cluster, Arc<MetadataReply>)> {
+    let options = ClientOptions { timeout: patience, ..ClientOptions::default() };
+    let cluster = Cluster::new(context.global.brokers.clone(), options);
     let metadata = {
         let asking = cluster.metadata(true);
         tokio::pin!(asking);

@@ -131,8 +131,9 @@ impl LocalCluster {
 
     async fn launch(&mut self, n: u16) -> anyhow::Result<CancellationToken> {
         let name = format!("b{n}");
-        let mut config = BrokerConfig::new(&name, self.data.join(&name), vec![self.coordinator_address.clone()])
-            .crash_alone();
+        let mut config =
+            BrokerConfig::new(&name, self.data.join(&name), vec![self.coordinator_address.clone()])
+                .crash_alone();
         // Brokers here stop only all together: the last ones have nobody to hand over to.
         config.drain_timeout = DRAIN_TIMEOUT;
         let ready = config.ready.clone();

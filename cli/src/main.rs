@@ -46,5 +46,6 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Consume(args) => commands::consume::run(args, context).await,
         Command::Topic(args) => commands::topic::run(args, context).await,
         Command::Cluster(args) => commands::cluster::run(args, context).await,
+        Command::Bench(args) => commands::bench::run(args, context).await,
     }
 }

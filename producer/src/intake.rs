@@ -29,6 +29,7 @@ pub(crate) struct Intake {
     buffer: Arc<Buffer>,
     batches: Mutex<Batches>,
     changed: Notify,
+    /// Whether the open batch can take another record like the last one.
     filling: AtomicBool,
 }
 
@@ -90,7 +91,12 @@ impl Intake {
             let open = batches.open.take();
             batches.full.extend(open);
         }
-        self.unlock(batches);
+        let another_fits = batches
+            .open
+            .as_ref()
+            .is_some_and(|open| open.builder.size_estimate() + bytes <= self.batch_bytes);
+        self.filling.store(another_fits, Ordering::Relaxed);
+        drop(batches);
         if fresh || filled {
             self.changed.notify_one();
         }
@@ -109,9 +115,7 @@ impl Intake {
             return Some(full);
         }
         if batches.open.as_ref().is_some_and(|open| now >= open.opened + self.linger) {
-            let open = batches.open.take();
-            self.unlock(batches);
-            return open;
+            return self.take_open(&mut batches);
         }
         None
     }
@@ -129,9 +133,9 @@ impl Intake {
     /// Makes what is there due at once.
     pub(crate) fn hurry(&self) {
         let mut batches = self.lock();
-        let open = batches.open.take();
+        let open = self.take_open(&mut batches);
         batches.full.extend(open);
-        self.unlock(batches);
+        drop(batches);
         self.changed.notify_one();
     }
 
@@ -142,9 +146,7 @@ impl Intake {
             return batches.full.pop_front();
         }
         if batches.full.is_empty() && batches.open.as_ref().is_some_and(|open| open.opened < opened_before) {
-            let open = batches.open.take();
-            self.unlock(batches);
-            return open;
+            return self.take_open(&mut batches);
         }
         None
     }
@@ -152,9 +154,9 @@ impl Intake {
     /// Gives up what is there and everything that still comes: nobody sends it any more.
     pub(crate) fn close(&self) {
         let mut batches = self.lock();
-        let abandoned = (std::mem::take(&mut batches.full), batches.open.take());
+        let abandoned = (std::mem::take(&mut batches.full), self.take_open(&mut batches));
         batches.closed = true;
-        self.unlock(batches);
+        drop(batches);
         drop(abandoned);
     }
 
@@ -168,9 +170,10 @@ impl Intake {
         self.changed.notified().await;
     }
 
-    fn unlock(&self, batches: MutexGuard<'_, Batches>) {
-        self.filling.store(batches.open.is_some(), Ordering::Relaxed);
-        drop(batches);
+    /// Takes the open batch, which is then no place to stay at.
+    fn take_open(&self, batches: &mut Batches) -> Option<Filling> {
+        self.filling.store(false, Ordering::Relaxed);
+        batches.open.take()
     }
 
     fn lock(&self) -> MutexGuard<'_, Batches> {

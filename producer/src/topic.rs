@@ -122,4 +122,23 @@ mod tests {
         assert_eq!(taken.builder.count(), 1);
         assert_ne!(topic.choose(None), first);
     }
+
+    #[test]
+    fn without_a_key_many_records_are_spread_batch_by_batch() {
+        let topic = topic(3);
+        let value = [0; 300];
+        let record = RecordRef { timestamp_ms: 1, key: None, value: Some(&value), headers: &[] };
+        let now = Instant::now();
+        let mut batches = [0; 3];
+        for _ in 0..300 {
+            let partition = topic.choose(None).0 as usize;
+            let _delivery = topic.partitions[partition].intake.append(&record, 316, now);
+        }
+        for (partition, handle) in topic.partitions.iter().enumerate() {
+            while handle.intake.take_due(now).is_some() {
+                batches[partition] += 1;
+            }
+        }
+        assert!(batches.iter().all(|count| (20..=80).contains(count)), "{batches:?}");
+    }
 }

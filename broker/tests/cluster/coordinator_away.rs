@@ -78,9 +78,16 @@ async fn brokers_wait_for_a_coordinator_that_starts_later() {
     let hello =
         cluster.client(0).await.request(&yak_protocol::message::Hello::default()).await.expect("answered");
     assert!(hello.unhealthy.expect("it says so").contains("coordinator"));
+    // What it does not know yet it does not deny: no topic would be there.
+    let everything = yak_protocol::message::Metadata::default();
+    let refusal = cluster.client(1).await.request(&everything).await.expect_err("it knows nothing");
+    assert!(
+        matches!(&refusal, RequestError::Refused(error) if error.code == ErrorCode::NotReady),
+        "{refusal}"
+    );
     cluster.start_coordinator().await;
     eventually("both are registered", || async {
-        let found = cluster.metadata(1, "").await;
+        let found = cluster.client(1).await.request(&everything).await.ok()?;
         (found.brokers.len() == 2).then_some(())
     })
     .await;

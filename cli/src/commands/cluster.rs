@@ -46,7 +46,7 @@ struct Info {
 /// When the cluster cannot be reached.
 pub async fn run(args: ClusterArgs, context: Context) -> anyhow::Result<()> {
     let ClusterCommand::Info = args.command;
-    let (_, metadata) = connect::reach(&context).await?;
+    let (_, metadata) = connect::reach(&context, connect::BRIEFLY).await?;
     let info = Info {
         cluster_id: metadata.cluster_id.map(|id| id.to_string()),
         metadata_version: metadata.version.0,
@@ -124,7 +124,7 @@ struct BrokerRow<'a> {
 /// # Errors
 /// When the cluster cannot be reached.
 pub async fn list_brokers(context: Context) -> anyhow::Result<()> {
-    let (_, metadata) = connect::reach(&context).await?;
+    let (_, metadata) = connect::reach(&context, connect::BRIEFLY).await?;
     let rows: Vec<_> = metadata
         .brokers
         .iter()

@@ -1,5 +1,6 @@
 //! One command, one file: its arguments and what it does.
 
+pub mod bench;
 pub mod broker;
 pub mod cluster;
 pub mod consume;

@@ -81,7 +81,7 @@ pub struct ConsumeArgs {
 /// # Errors
 /// When the cluster cannot be reached, or a record cannot be read.
 pub async fn run(args: ConsumeArgs, context: Context) -> anyhow::Result<()> {
-    let (cluster, _) = connect::reach(&context).await?;
+    let (cluster, _) = connect::reach(&context, connect::PATIENTLY).await?;
     let hook = Arc::new(|event: Event| match event {
         Event::Resumed { .. } => tracing::info!("{event}"),
         Event::Waiting { .. } | Event::Moved { .. } => tracing::warn!("{event}"),

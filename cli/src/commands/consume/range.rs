@@ -22,7 +22,7 @@ pub(super) fn offset(text: &str) -> Result<OffsetArg, String> {
         "end" | "latest" => Start::Latest,
         "stored" => return Err("there are no consumer groups yet, so no offset is stored".to_owned()),
         _ => {
-            let parsed = if let Some(at) = text.strip_prefix("s@") {
+            if let Some(at) = text.strip_prefix("s@") {
                 Start::Time(time::timestamp_ms(at, Timestamp::now())?)
             } else if let Some(at) = text.strip_prefix("e@") {
                 return Ok(OffsetArg::StopAt(time::timestamp_ms(at, Timestamp::now())?));
@@ -37,8 +37,7 @@ pub(super) fn offset(text: &str) -> Result<OffsetArg, String> {
                     "{text:?} is no offset; write beginning, end, N, -N (before the end), +N (behind the start), \
                      s@TIME or e@TIME"
                 ));
-            };
-            parsed
+            }
         }
     };
     Ok(OffsetArg::Start(start))

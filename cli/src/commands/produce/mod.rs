@@ -5,6 +5,8 @@ mod deliveries;
 mod input;
 mod options;
 
+pub(crate) use options::compression;
+
 use crate::connect;
 use crate::context::Context;
 use crate::exit::Failure;
@@ -104,7 +106,7 @@ impl From<AcksArg> for yak_protocol::message::Acks {
 /// When the input cannot be read, the cluster cannot be reached, or a message was not acknowledged.
 pub async fn run(args: ProduceArgs, context: Context) -> anyhow::Result<()> {
     let source = Source::open(&args, &context)?;
-    let (cluster, _) = connect::reach(&context).await?;
+    let (cluster, _) = connect::reach(&context, connect::PATIENTLY).await?;
     let hook = Arc::new(|event: Event| match event {
         Event::Waiting { .. } => tracing::warn!("{event}"),
         Event::Resumed { .. } | Event::TopicMade { .. } => tracing::info!("{event}"),

@@ -98,7 +98,7 @@ struct Row {
 }
 
 pub(super) async fn run(args: CreateArgs, context: Context) -> anyhow::Result<()> {
-    let (cluster, _) = connect::reach(&context).await?;
+    let (cluster, _) = connect::reach(&context, connect::BRIEFLY).await?;
     let mut rows = Vec::new();
     let mut failure: Option<anyhow::Error> = None;
     for topic in &args.topics {
@@ -109,7 +109,12 @@ pub(super) async fn run(args: CreateArgs, context: Context) -> anyhow::Result<()
             () = context.shutdown.cancelled() => return Err(Failure::interrupted().into()),
         };
         rows.push(match outcome {
-            Ok(answer) => made(topic, &answer.body),
+            Ok(answer) => {
+                let id = answer.body.topic.id;
+                super::known_everywhere(&cluster, |known| known.topics.iter().any(|topic| topic.id == id))
+                    .await;
+                made(topic, &answer.body)
+            }
             Err(error) => {
                 let row = refused(topic, &error);
                 failure.get_or_insert_with(|| error.into());

@@ -31,7 +31,7 @@ struct Row {
 }
 
 pub(super) async fn run(args: DeleteArgs, context: Context) -> anyhow::Result<()> {
-    let (cluster, metadata) = connect::reach(&context).await?;
+    let (cluster, metadata) = connect::reach(&context, connect::BRIEFLY).await?;
     let mut rows = Vec::new();
     let mut code = None;
     for topic in &args.topics {
@@ -51,7 +51,12 @@ pub(super) async fn run(args: DeleteArgs, context: Context) -> anyhow::Result<()
             () = context.shutdown.cancelled() => return Err(Failure::interrupted().into()),
         };
         let (status, deleted) = match outcome {
-            Ok(_) => ("deleted".to_owned(), true),
+            Ok(answer) => {
+                let id = answer.body.topic_id;
+                super::known_everywhere(&cluster, |known| known.topics.iter().all(|topic| topic.id != id))
+                    .await;
+                ("deleted".to_owned(), true)
+            }
             Err(error) => {
                 let status = error.to_string();
                 code.get_or_insert(exit::code_of(&error.into()));

@@ -52,7 +52,7 @@ struct Row {
 }
 
 pub(super) async fn run(args: DescribeArgs, context: Context) -> anyhow::Result<()> {
-    let (cluster, metadata) = connect::reach(&context).await?;
+    let (cluster, metadata) = connect::reach(&context, connect::BRIEFLY).await?;
     let mut descriptions = Vec::new();
     for name in &args.topics {
         let Some(topic) = metadata.topics.iter().find(|topic| topic.name == *name) else {

@@ -25,7 +25,7 @@ struct Row {
 }
 
 pub(super) async fn run(_args: ListArgs, context: Context) -> anyhow::Result<()> {
-    let (_, metadata) = connect::reach(&context).await?;
+    let (_, metadata) = connect::reach(&context, connect::BRIEFLY).await?;
     let mut rows: Vec<_> = metadata
         .topics
         .iter()

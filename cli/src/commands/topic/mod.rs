@@ -7,8 +7,10 @@ mod list;
 
 use crate::context::Context;
 use clap::{Args, Subcommand};
+use std::time::Duration;
 use yak_protocol::ids::{BrokerId, TopicId};
-use yak_protocol::message::{MetadataReply, PartitionInfo};
+use yak_protocol::message::{Metadata, MetadataReply, PartitionInfo};
+use yak_protocol::net::{Cluster, RequestError};
 
 /// Make, list, describe and delete topics.
 #[derive(Args, Debug)]
@@ -47,6 +49,30 @@ pub async fn run(args: TopicArgs, context: Context) -> anyhow::Result<()> {
         TopicCommand::Describe(args) => describe::run(args, context).await,
         TopicCommand::Delete(args) => delete::run(args, context).await,
     }
+}
+
+/// How long the brokers may take to hear of a new or deleted topic.
+const KNOWN_EVERYWHERE: Duration = Duration::from_secs(2);
+/// How often they are asked.
+const ASK_EVERY: Duration = Duration::from_millis(5);
+
+/// Waits until every serving broker has heard of a change: the next command may ask any of them.
+async fn known_everywhere(cluster: &Cluster, changed: impl Fn(&MetadataReply) -> bool) {
+    let asking = async {
+        let Ok(metadata) = cluster.metadata(false).await else { return };
+        for broker in metadata.brokers.iter().filter(|broker| !broker.fenced) {
+            let Ok(connection) = cluster.connection_to(&broker.address).await else { continue };
+            loop {
+                match connection.request(&Metadata::default(), Vec::new()).await {
+                    Ok(answer) if changed(&answer.body) => break,
+                    Err(RequestError::Lost { .. }) => break,
+                    _ => tokio::time::sleep(ASK_EVERY).await,
+                }
+            }
+        }
+    };
+    // One that is too slow to hear of it is no reason to fail.
+    let _ = tokio::time::timeout(KNOWN_EVERYWHERE, asking).await;
 }
 
 /// The partitions of a topic, by index.
