@@ -39,6 +39,7 @@ mod read;
 mod recovery;
 mod repair;
 mod segment;
+mod segment_writer;
 mod shared;
 mod space;
 mod state;

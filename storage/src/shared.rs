@@ -165,7 +165,9 @@ impl Shared {
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         // Taking each lock once makes sure that nobody is between looking at the flag and falling asleep.
-        drop(self.queue.get());
+        // Whoever waits for an answer to something queued hears that there will be none.
+        let never = std::mem::take(&mut self.queue.get().jobs);
+        drop(never);
         self.queue_wake.notify_all();
         drop(self.progress.get());
         self.progress_wake.notify_all();
@@ -184,6 +186,9 @@ impl Shared {
 
     pub(crate) fn submit(&self, job: Job) {
         let mut queue = self.queue.get();
+        if self.is_stopped() {
+            return;
+        }
         queue.jobs.push_back(job);
         if queue.jobs.len() == 1 {
             self.queue_wake.notify_one();

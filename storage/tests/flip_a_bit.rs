@@ -86,7 +86,10 @@ fn read_each(log: &Log, end: u64, what: &str) -> Vec<(Offset, Offset)> {
 
 /// What another replica has for a range.
 fn replica(from: Offset, to: Offset) -> Vec<u8> {
-    assert!(from.0 % 2 == 0 && to.0 % 2 == 0, "damage ends where batches do: {from} to {to}");
+    assert!(
+        from.0.is_multiple_of(2) && to.0.is_multiple_of(2),
+        "damage ends where batches do: {from} to {to}"
+    );
     (from.0 / 2..to.0 / 2).flat_map(|n| nth(n).to_vec()).collect()
 }
 

@@ -44,7 +44,7 @@ pub fn records(bytes: &[u8]) -> Vec<(u64, String)> {
     let mut all = Vec::new();
     for found in yak_protocol::batch::batches(bytes) {
         let (_, one) = found.unwrap();
-        for record in Records::open(one, 1 << 20).unwrap().iter() {
+        for record in Records::open(one, 8 << 20).unwrap().iter() {
             let record = record.unwrap();
             all.push((record.offset.0, String::from_utf8(record.value.unwrap().to_vec()).unwrap()));
         }
