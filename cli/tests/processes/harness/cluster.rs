@@ -1,0 +1,243 @@
+//! A coordinator and brokers, each a process.
+
+use super::{Finished, Process, until, yak};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// One partition as `yak topic describe` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Which broker leads, from 1; brokers are numbered in the order in which they were started.
+    pub leader: Option<usize>,
+    pub epoch: u64,
+    pub in_sync: usize,
+}
+
+/// One record as `yak consume -J` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub partition: u64,
+    pub offset: u64,
+    pub key: Option<String>,
+    pub payload: String,
+}
+
+struct Slot {
+    address: String,
+    process: Option<Process>,
+}
+
+/// A coordinator and brokers, each a process.
+pub struct Cluster {
+    options: Vec<String>,
+    coordinator_address: String,
+    coordinator: Option<Process>,
+    brokers: Vec<Slot>,
+    /// The last field: what the processes use goes after them.
+    data: TempDir,
+}
+
+impl Cluster {
+    /// Three brokers with leases of `lease` seconds.
+    pub fn start(lease: &str) -> Self {
+        Self::start_with(3, lease)
+    }
+
+    /// So many brokers with leases of `lease` seconds.
+    pub fn start_with(brokers: usize, lease: &str) -> Self {
+        let renew = (lease.parse::<f64>().expect("seconds") / 6.0).to_string();
+        let options = ["--lease-time-seconds", lease, "--renew-interval-seconds", &renew];
+        let mut cluster = Self {
+            data: tempfile::tempdir().expect("a folder for data"),
+            options: options.map(str::to_owned).to_vec(),
+            coordinator_address: "127.0.0.1:0".to_owned(),
+            coordinator: None,
+            brokers: Vec::new(),
+        };
+        cluster.start_coordinator();
+        for n in 1..=brokers {
+            cluster.brokers.push(Slot { address: "127.0.0.1:0".to_owned(), process: None });
+            cluster.launch_broker(n);
+            cluster.broker_ready(n);
+        }
+        cluster
+    }
+
+    /// Where a process of this name keeps its data: `coordinator`, `b1` and so on.
+    pub fn dir(&self, name: &str) -> PathBuf {
+        self.data.path().join(name)
+    }
+
+    /// Where the coordinator listens.
+    pub fn coordinator_address(&self) -> &str {
+        &self.coordinator_address
+    }
+
+    /// The coordinator, which must run.
+    pub fn coordinator(&mut self) -> &mut Process {
+        self.coordinator.as_mut().expect("the coordinator runs")
+    }
+
+    /// Starts the coordinator on the data and address that it had.
+    pub fn start_coordinator(&mut self) {
+        let dir = self.dir("coordinator");
+        let mut arguments = vec!["coordinator", "--listen", &self.coordinator_address, "--data", text(&dir)];
+        arguments.extend(self.options.iter().map(String::as_str));
+        let mut process = Process::start(&arguments);
+        self.coordinator_address = process.ready();
+        self.coordinator = Some(process);
+    }
+
+    /// `kill -9`.
+    pub fn kill_coordinator(&mut self) {
+        self.coordinator.take().expect("the coordinator runs").kill();
+    }
+
+    /// Broker `n`, which must run.
+    pub fn broker(&mut self, n: usize) -> &mut Process {
+        self.brokers[n - 1].process.as_mut().expect("the broker runs")
+    }
+
+    /// Where broker `n` listens.
+    pub fn address(&self, n: usize) -> &str {
+        &self.brokers[n - 1].address
+    }
+
+    /// Starts broker `n` on the data and address that it had, without waiting for it.
+    pub fn launch_broker(&mut self, n: usize) {
+        let (dir, name) = (self.dir(&format!("b{n}")), format!("b{n}"));
+        let (listen, coordinator) = (&self.brokers[n - 1].address, &self.coordinator_address);
+        let process = Process::start(&[
+            "broker",
+            "--name",
+            &name,
+            "--coordinator",
+            coordinator,
+            "--listen",
+            listen,
+            "--data",
+            text(&dir),
+        ]);
+        self.brokers[n - 1].process = Some(process);
+    }
+
+    /// Waits until broker `n` is ready.
+    pub fn broker_ready(&mut self, n: usize) {
+        let slot = &mut self.brokers[n - 1];
+        slot.address = slot.process.as_mut().expect("the broker runs").ready();
+    }
+
+    /// Starts broker `n` on the data and address that it had.
+    pub fn start_broker(&mut self, n: usize) {
+        self.launch_broker(n);
+        self.broker_ready(n);
+    }
+
+    /// `kill -9`.
+    pub fn kill_broker(&mut self, n: usize) {
+        self.take_broker(n).kill();
+    }
+
+    /// Broker `n`, to be ended by the caller.
+    pub fn take_broker(&mut self, n: usize) -> Process {
+        self.brokers[n - 1].process.take().expect("the broker runs")
+    }
+
+    /// Addresses for `-b`: all brokers.
+    pub fn all(&self) -> String {
+        let addresses: Vec<_> = self.brokers.iter().map(|slot| slot.address.as_str()).collect();
+        addresses.join(",")
+    }
+
+    /// Addresses for `-b`: all brokers but `n`.
+    pub fn all_but(&self, n: usize) -> String {
+        let others = self.brokers.iter().enumerate().filter(|(index, _)| index + 1 != n);
+        others.map(|(_, slot)| slot.address.as_str()).collect::<Vec<_>>().join(",")
+    }
+
+    /// Runs a client command against all brokers.
+    pub fn yak(&self, arguments: &[&str], stdin: &str) -> Finished {
+        let all = self.all();
+        yak(&[arguments, &["-b", &all]].concat(), stdin)
+    }
+
+    /// Makes a topic and waits until all its replicas are in sync.
+    pub fn create_topic(&self, topic: &str, partitions: usize, replicas: usize) {
+        let (wanted, copies) = (partitions.to_string(), replicas.to_string());
+        self.yak(&["topic", "create", topic, "-p", &wanted, "-r", &copies], "").expect_code(0);
+        self.in_sync(topic, partitions, replicas);
+    }
+
+    /// The partitions of a topic as the brokers at `brokers` know them; `None` if they do not say.
+    pub fn describe_by(&self, brokers: &str, topic: &str) -> Option<Vec<Partition>> {
+        let said = yak(&["topic", "describe", topic, "--output", "json", "-b", brokers], "");
+        if said.code != Some(0) {
+            return None;
+        }
+        let said: Value = serde_json::from_str(&said.stdout.join("\n")).expect("it prints JSON");
+        let partitions = said[0]["partitions"].as_array().expect("a list");
+        let of = |row: &Value| Partition {
+            leader: row["leader"].as_u64().map(|id| usize::try_from(id).expect("a small number")),
+            epoch: row["leader_epoch"].as_u64().expect("a number"),
+            in_sync: row["in_sync"].as_array().expect("a list").len(),
+        };
+        Some(partitions.iter().map(of).collect())
+    }
+
+    /// The partitions of a topic.
+    pub fn describe(&self, topic: &str) -> Vec<Partition> {
+        until("the topic to be described", || self.describe_by(&self.all(), topic))
+    }
+
+    /// Waits until every partition of the topic has a leader and all its replicas in sync.
+    pub fn in_sync(&self, topic: &str, partitions: usize, replicas: usize) -> Vec<Partition> {
+        until("all replicas to be in sync", || {
+            let found = self.describe_by(&self.all(), topic)?;
+            let whole = found.iter().filter(|p| p.leader.is_some() && p.in_sync == replicas).count();
+            (whole == partitions && found.len() == partitions).then_some(found)
+        })
+    }
+
+    /// Waits until `brokers` see another leader than `old` for a partition; returns it.
+    pub fn new_leader(&self, brokers: &str, topic: &str, partition: usize, old: usize) -> Partition {
+        until("another leader", || {
+            let found = self.describe_by(brokers, topic)?.get(partition)?.clone();
+            found.leader.is_some_and(|leader| leader != old).then_some(found)
+        })
+    }
+
+    /// Waits until every broker has its coordinator again.
+    pub fn coordinator_found(&self) {
+        for slot in self.brokers.iter().filter(|slot| slot.process.is_some()) {
+            until("a broker to have its coordinator again", || {
+                let said = yak(&["cluster", "info", "--output", "json", "-b", &slot.address], "");
+                let said: Value = serde_json::from_str(&said.stdout.join("\n")).ok()?;
+                said["coordinator_lost"].is_null().then_some(())
+            });
+        }
+    }
+
+    /// Every record of a topic, in the order in which they were read.
+    pub fn read(&self, topic: &str) -> Vec<Record> {
+        records(&self.yak(&["consume", topic, "--from-beginning", "-e", "-J"], "").expect_code(0).stdout)
+    }
+}
+
+/// Lines of `yak consume -J`.
+pub fn records(lines: &[String]) -> Vec<Record> {
+    let of = |line: &String| {
+        let line: Value = serde_json::from_str(line).expect("a line of JSON");
+        Record {
+            partition: line["partition"].as_u64().expect("a number"),
+            offset: line["offset"].as_u64().expect("a number"),
+            key: line["key"].as_str().map(str::to_owned),
+            payload: line["payload"].as_str().expect("text").to_owned(),
+        }
+    };
+    lines.iter().map(of).collect()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a temporary folder has a plain name")
+}

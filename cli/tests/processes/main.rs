@@ -1,0 +1,14 @@
+//! The binary as it is run: coordinators, brokers and clients as processes of their own, ended by
+//! `kill -9`, halted by SIGSTOP, stopped by SIGTERM, and talked to through stdin, stdout and sockets.
+//!
+//! Every process dies with the test that started it, and its data with it.
+
+mod harness;
+
+mod client_commands;
+mod coordinator_away;
+mod dev;
+mod leaders;
+mod power;
+mod rubbish;
+mod start_up;
