@@ -36,6 +36,7 @@ pub(crate) enum Damage {
 /// # Errors
 /// When a part of the log cannot be read.
 pub(crate) fn rebuild(log: &Log, end: Offset, damage: Damage) -> Result<Producers, ReadError> {
+    let generation = log.generation();
     let (mut from, mut producers) = newest_snapshot(log, end);
     let mut read = 0u64;
     loop {
@@ -46,7 +47,7 @@ pub(crate) fn rebuild(log: &Log, end: Offset, damage: Damage) -> Result<Producer
         }
     }
     if read >= SNAPSHOT_BATCHES && damage == Damage::Fail {
-        save(log, end, &producers);
+        save(log, end, &producers, generation);
     }
     Ok(producers)
 }
@@ -75,10 +76,10 @@ fn newest_snapshot(log: &Log, end: Offset) -> (Offset, Producers) {
     decoded.unwrap_or((Offset::ZERO, Producers::default()))
 }
 
-fn save(log: &Log, end: Offset, producers: &Producers) {
+fn save(log: &Log, end: Offset, producers: &Producers, generation: u64) {
     match rmp_serde::to_vec(producers) {
         Ok(bytes) => {
-            if let Err(error) = log.save_producers(end, &bytes) {
+            if let Err(error) = log.save_producers(end, &bytes, generation) {
                 tracing::debug!(%error, "no snapshot of the producers");
             }
         }

@@ -8,7 +8,7 @@ use crate::start::Start;
 use crate::wait::Trouble;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use yak_protocol::error::{Action, ErrorCode};
 use yak_protocol::ids::{Offset, PartitionIndex};
@@ -59,11 +59,17 @@ struct Assigned {
     trouble: Trouble,
     cause: Option<String>,
     damaged_since: Option<Instant>,
+    /// Since when only a leader of an earlier epoch says that the position is out of range.
+    doubted_since: Option<Instant>,
 }
 
 /// How many requests for records to one broker may be under way: partitions that have been read up to
 /// their buffers need not wait for others whose broker waits for new records.
 const REQUESTS_MAX: usize = 4;
+
+/// Nobody who has been replaced goes on speaking as leader for longer than that: it is several leases. An
+/// older epoch after that is another life of the topic.
+const DEPOSED_MAX: Duration = Duration::from_secs(10);
 
 impl Consumer {
     /// A consumer with nothing assigned; needs a tokio runtime around it.
@@ -372,6 +378,7 @@ impl Consumer {
                 assigned.trouble.over(&hook, topic, partition, now);
                 assigned.cause = None;
                 assigned.damaged_since = None;
+                assigned.doubted_since = None;
                 return;
             }
         };
@@ -386,6 +393,12 @@ impl Consumer {
             if now.duration_since(since) >= config.damage_patience {
                 let (topic, offset) = (Arc::clone(topic), asked.offset);
                 position.halt(ConsumeError::Damaged { topic, partition, offset, why: why.clone() });
+            }
+        }
+        if code == Some(ErrorCode::OffsetOutOfRange) {
+            let since = *assigned.doubted_since.get_or_insert(now);
+            if now.duration_since(since) >= DEPOSED_MAX {
+                position.start_over_in(found.leader_epoch);
             }
         }
         // Who leads is asked again in any case: that is also what paces the next attempt.
@@ -408,6 +421,7 @@ impl Assigned {
             trouble: Trouble::new(Instant::now()),
             cause: None,
             damaged_since: None,
+            doubted_since: None,
         }
     }
 

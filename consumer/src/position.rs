@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use yak_protocol::batch::{BatchHeader, OwnedRecords, batches};
 use yak_protocol::error::{ErrorCode, WireError};
-use yak_protocol::ids::{Offset, PartitionIndex};
+use yak_protocol::ids::{LeaderEpoch, Offset, PartitionIndex};
 use yak_protocol::message::Consumed;
 
 /// What an answer leads to besides records.
@@ -42,6 +42,8 @@ pub(crate) struct Position {
     queue: VecDeque<(BatchHeader, Bytes)>,
     queued_bytes: usize,
     high_watermark: Option<Offset>,
+    /// The newest leader epoch that has answered.
+    leader_epoch: LeaderEpoch,
     /// Whether the end was told since the last record.
     end_told: bool,
     /// What stopped it; only a seek helps.
@@ -59,6 +61,7 @@ impl Position {
             queue: VecDeque::new(),
             queued_bytes: 0,
             high_watermark: None,
+            leader_epoch: LeaderEpoch::ZERO,
             end_told: false,
             halted: None,
             halt_told: false,
@@ -93,10 +96,20 @@ impl Position {
         if asked != self.ask_from || self.halted.is_some() {
             return Verdict::Good;
         }
+        // One who led before may not have heard that others do. What it has committed stays true; where the
+        // log ends it does not know.
+        let deposed = answer.leader_epoch < self.leader_epoch;
+        self.leader_epoch = self.leader_epoch.max(answer.leader_epoch);
         if let Some(error) = &answer.error {
+            if deposed && error.code == ErrorCode::OffsetOutOfRange {
+                let why = format!("{error}, says a leader that has been replaced");
+                return Verdict::Later { why, leader: LeaderDoubt::Ask };
+            }
             return self.refused(error, answer, config);
         }
-        self.high_watermark = Some(answer.high_watermark);
+        if !deposed {
+            self.high_watermark = Some(answer.high_watermark);
+        }
         self.take_batches(bytes);
         Verdict::Good
     }
@@ -168,6 +181,11 @@ impl Position {
             self.position = to;
         }
         Verdict::Moved(from)
+    }
+
+    /// Leaders of this epoch are believed again: the topic has been made anew, say.
+    pub(crate) fn start_over_in(&mut self, epoch: LeaderEpoch) {
+        self.leader_epoch = epoch;
     }
 
     /// Stops it: only a seek helps.

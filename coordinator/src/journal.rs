@@ -28,6 +28,8 @@ const MAGIC: [u8; 4] = *b"YAKJ";
 const VERSION: u32 = 1;
 const FILE_HEADER_BYTES: usize = 8;
 const ENTRY_HEADER_BYTES: usize = 16;
+/// How much of the journal's end is written again at start: more than one round of decisions takes.
+const REWRITTEN_BYTES: usize = 4 << 20;
 /// A journal shorter than this is not worth a snapshot.
 const SNAPSHOT_BYTES_MIN: u64 = 1 << 20;
 /// A journal is replaced by a snapshot when it has grown to so many times the last one.
@@ -117,7 +119,7 @@ impl Journal {
     /// # Errors
     /// When the dir is locked, foreign or unwritable, or the journal is damaged.
     pub fn open(dir: &Path, format: impl FnOnce() -> Vec<Record>) -> Result<(Self, Recovered), JournalError> {
-        std::fs::create_dir_all(dir).map_err(io_error("make the data dir", dir))?;
+        make_dir(dir).map_err(io_error("make the data dir", dir))?;
         let lock = lock(dir)?;
         let path = dir.join(JOURNAL);
         let unfinished = dir.join(UNFINISHED);
@@ -142,9 +144,12 @@ impl Journal {
         let end = found.end as u64;
         if cut_bytes > 0 {
             file.set_len(end).map_err(io_error("cut the unfinished end of", &path))?;
-            file.sync_all().map_err(io_error("sync", &path))?;
         }
-        file.seek(SeekFrom::Start(end)).map_err(io_error("seek in", &path))?;
+        // What an earlier process wrote and could not sync reads as if it had been kept: it is written again.
+        let from = found.end.saturating_sub(REWRITTEN_BYTES);
+        file.seek(SeekFrom::Start(from as u64)).map_err(io_error("seek in", &path))?;
+        file.write_all(&bytes[from..found.end]).map_err(io_error("write again", &path))?;
+        file.sync_all().map_err(io_error("sync", &path))?;
         let journal = Self {
             dir: dir.to_owned(),
             file,
@@ -210,6 +215,19 @@ impl Journal {
 fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JournalError {
     let path = path.to_owned();
     move |cause| JournalError::Io { what, path, cause }
+}
+
+/// Makes the folder, and its name durable.
+fn make_dir(dir: &Path) -> io::Result<()> {
+    if dir.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(dir)?;
+    match dir.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 fn lock(dir: &Path) -> Result<File, JournalError> {

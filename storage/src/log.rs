@@ -187,14 +187,22 @@ impl Log {
         self.cell.hint.fetch_max(hint.0, Ordering::Relaxed);
     }
 
-    /// Saves a snapshot of the producer state at `offset` (which must be at most the end). Blocks. The last
+    /// Saves a snapshot of the producer state at `offset` (which must be at most the end), made from what was
+    /// read since [`Log::generation`] was this; if it has changed, nothing is saved. Blocks. The last
     /// two are kept; a truncation drops those above the cut. Nothing is saved before the first segment
     /// exists: then the log is short enough to be folded.
     ///
     /// # Errors
     /// What the file system said. No harm is done: the state can be folded from the log.
-    pub fn save_producers(&self, offset: Offset, snapshot: &[u8]) -> std::io::Result<()> {
-        producers::save(&self.shared, &self.cell, offset, snapshot)
+    pub fn save_producers(&self, offset: Offset, snapshot: &[u8], generation: u64) -> std::io::Result<()> {
+        producers::save(&self.shared, &self.cell, offset, snapshot, generation)
+    }
+
+    /// Changes whenever something was taken away from the log. What was read from it while this stayed the
+    /// same belongs together.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.cell.state.get().generation
     }
 
     /// The newest snapshot at or below `below` that belongs to what the log holds, with its offset. Blocks.

@@ -43,8 +43,22 @@ fn offsets(shared: &Shared, id: TopicPartition) -> io::Result<Vec<u64>> {
 }
 
 /// Saves a snapshot at `offset`.
-pub(crate) fn save(shared: &Shared, log: &LogCell, offset: Offset, snapshot: &[u8]) -> io::Result<()> {
-    let epoch = log.state.get().epoch_before(offset).unwrap_or_default();
+pub(crate) fn save(
+    shared: &Shared,
+    log: &LogCell,
+    offset: Offset,
+    snapshot: &[u8],
+    generation: u64,
+) -> io::Result<()> {
+    let epoch = {
+        let state = log.state.get();
+        if state.generation != generation {
+            // Made from records that have been cut: under the epoch of those that are there now it would
+            // pass for theirs.
+            return Ok(());
+        }
+        state.epoch_before(offset).unwrap_or_default()
+    };
     let mut out = vec![0; HEADER_BYTES];
     out[..8].copy_from_slice(&MAGIC);
     out[12..20].copy_from_slice(&offset.0.to_be_bytes());
@@ -108,4 +122,61 @@ pub(crate) fn drop_above(shared: &Shared, id: TopicPartition, above: u64) -> io:
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::io::RealIo;
+    use crate::{Log, LogOp, Observer, Store, StoreConfig};
+    use bytes::Bytes;
+    use std::sync::Arc;
+    use std::sync::mpsc::{Sender, channel};
+    use yak_protocol::batch::{BatchBuilder, Compression, RecordRef};
+    use yak_protocol::error::WireError;
+    use yak_protocol::ids::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
+
+    struct Ear(Sender<u64>);
+
+    impl Observer for Ear {
+        fn written(&self, _: u64) {}
+        fn synced(&self, seq: u64) {
+            let _ = self.0.send(seq);
+        }
+        fn failed(&self, seq: u64, error: WireError) {
+            panic!("operation {seq} failed: {error}");
+        }
+    }
+
+    fn batch(epoch: u32, base: u64) -> LogOp {
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.push(&RecordRef { timestamp_ms: 1, key: None, value: Some(b"x"), headers: &[] });
+        let batches: Bytes = builder.build().unwrap();
+        LogOp::Append { base: Offset(base), leader_epoch: Some(LeaderEpoch(epoch)), batches }
+    }
+
+    #[test]
+    fn a_snapshot_of_records_that_were_cut_meanwhile_is_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), StoreConfig::default(), Arc::new(RealIo), Arc::new(|_: &str| {}))
+            .unwrap();
+        let id = TopicPartition { topic: TopicId(5), partition: PartitionIndex(0) };
+        let (synced, heard) = channel();
+        let log: Log = store.log(id, Arc::new(Ear(synced)));
+        let run = |seq: u64, op: LogOp| {
+            log.submit(seq, op);
+            while heard.recv().unwrap() < seq {}
+        };
+        run(1, batch(1, 0));
+        run(2, batch(1, 1));
+        let begun = log.generation();
+        run(3, LogOp::Truncate { to: Offset(1) });
+        run(4, batch(2, 1));
+        // The folder is made when the first segment is written; a snapshot before that is not kept anyway.
+        std::fs::create_dir_all(crate::layout::partition_dir(dir.path(), id)).unwrap();
+        log.save_producers(Offset(2), b"of what was cut", begun).unwrap();
+        assert_eq!(log.load_producers(Offset(2)).unwrap(), None);
+        log.save_producers(Offset(2), b"of what is there", log.generation()).unwrap();
+        assert_eq!(log.load_producers(Offset(2)).unwrap().unwrap().1, "of what is there");
+    }
 }

@@ -186,8 +186,8 @@ async fn start(broker: &Arc<Broker>, ids: &BTreeSet<TopicPartition>) {
                 let recovered = starting.recovered_log(id);
                 match partition::start(&starting, me, id, recovered) {
                     Ok(handle) => {
-                        starting.forget_recovered(|recovered| recovered == id);
                         starting.partitions.insert(id, handle);
+                        starting.forget_recovered(|recovered| recovered == id);
                     }
                     Err(error) => {
                         let name = starting.cluster.name_of(id);

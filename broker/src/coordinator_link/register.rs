@@ -5,13 +5,15 @@ use crate::broker::{Broker, Session};
 use crate::clock;
 use crate::error::BrokerError;
 use crate::peers;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use yak_protocol::error::{Action, ErrorCode, WireError};
-use yak_protocol::ids::PartitionEpoch;
+use yak_protocol::ids::{PartitionEpoch, TopicPartition};
 use yak_protocol::message::{RegisterBroker, RegisterBrokerReply, ReplicaReport};
 use yak_protocol::net::{Connection, Incoming, RequestError};
+use yak_storage::Recovered;
 
 /// A session that stands.
 pub(super) struct Registered {
@@ -50,7 +52,11 @@ pub(super) async fn register(
     };
     let session = accept(broker, address, &reply).await?;
     broker.link.set_granted(Some(session));
-    broker.link.renew_lease(sent, reply.lease_ms);
+    let known = reply.leader_info.brokers.iter().find(|known| known.id == session.broker_id);
+    if known.is_some_and(|me| !me.fenced) {
+        // A fenced broker has lost what it led, and may not know it yet: no lease before it does.
+        broker.link.renew_lease(sent, reply.lease_ms);
+    }
     broker.link.producer_ids.add(reply.producer_ids_from, reply.producer_ids_count);
     tracing::info!(
         address,
@@ -104,18 +110,24 @@ async fn request(broker: &Arc<Broker>, resume: Option<&Session>) -> RegisterBrok
 
 /// What each replica holds: as it runs, or as its log was recovered.
 fn reports(broker: &Broker) -> Vec<ReplicaReport> {
-    let mut reports: Vec<ReplicaReport> =
-        broker.partitions.iter().map(|partition| partition.report()).collect();
-    let recovered = broker.recovered.lock().expect("nobody panics while holding it");
-    reports.extend(recovered.iter().map(|(id, recovered)| ReplicaReport {
-        id: *id,
-        leader_epoch: recovered.promise.map(|(epoch, _)| epoch).unwrap_or_default(),
-        partition_epoch: PartitionEpoch::ZERO,
-        log_end: recovered.log_end,
-        high_watermark: recovered.high_watermark_hint.min(recovered.log_end),
-        damaged: !recovered.damaged.is_empty(),
-    }));
-    reports
+    let found = |(id, recovered): (&TopicPartition, &Recovered)| {
+        let report = ReplicaReport {
+            id: *id,
+            leader_epoch: recovered.promise.map(|(epoch, _)| epoch).unwrap_or_default(),
+            partition_epoch: PartitionEpoch::ZERO,
+            log_end: recovered.log_end,
+            high_watermark: recovered.high_watermark_hint.min(recovered.log_end),
+            damaged: !recovered.damaged.is_empty(),
+        };
+        (*id, report)
+    };
+    // These first: a log moves from here to the running partitions, and one that is left out counts as lost.
+    let mut reports: BTreeMap<TopicPartition, ReplicaReport> = {
+        let recovered = broker.recovered.lock().expect("nobody panics while holding it");
+        recovered.iter().map(found).collect()
+    };
+    reports.extend(broker.partitions.iter().map(|partition| (partition.id, partition.report())));
+    reports.into_values().collect()
 }
 
 fn refused(broker: &Broker, resuming: bool, error: WireError) -> Refused {

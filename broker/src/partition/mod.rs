@@ -78,7 +78,9 @@ impl PartitionHandle {
         let view = self.view();
         ReplicaReport {
             id: self.id,
-            leader_epoch: view.leader_epoch,
+            // A replica that was just started, or refuses what it was told, has no record; what it has promised
+            // shows an old journal all the same (rule R15).
+            leader_epoch: view.leader_epoch.max(view.promised),
             partition_epoch: view.partition_epoch.max(PartitionEpoch::ZERO),
             log_end: view.synced_end,
             high_watermark: view.high_watermark.min(view.synced_end),

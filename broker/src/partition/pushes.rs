@@ -8,10 +8,10 @@ use crate::streams::LeaderStream;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use yak_core::partition::{Event, StreamId};
+use tokio::sync::{mpsc, watch};
+use yak_core::partition::{Event, StreamId, View};
 use yak_protocol::batch;
-use yak_protocol::ids::{BrokerId, Offset, SessionId};
+use yak_protocol::ids::{BrokerId, LeaderEpoch, Offset, SessionId};
 use yak_protocol::message::Push;
 use yak_storage::{Log, ReadError};
 
@@ -26,6 +26,8 @@ struct Order {
     push: Push,
     log: Log,
     below: Offset,
+    view: watch::Receiver<Arc<View>>,
+    leader_epoch: LeaderEpoch,
     commands: mpsc::WeakUnboundedSender<Command>,
 }
 
@@ -66,6 +68,8 @@ impl Task {
             push,
             log: self.log.clone(),
             below,
+            view: self.view.subscribe(),
+            leader_epoch: self.view.borrow().leader_epoch,
             commands: self.commands.clone(),
         };
         self.broker.tasks.spawn("push from files", push_from_files(order));
@@ -73,7 +77,7 @@ impl Task {
 }
 
 async fn push_from_files(order: Order) {
-    let Order { broker, stream, follower, push, log, below, commands } = order;
+    let Order { broker, stream, follower, push, log, below, view, leader_epoch, commands } = order;
     if !stream.room().await {
         return;
     }
@@ -81,6 +85,15 @@ async fn push_from_files(order: Order) {
     let Ok(_permit) = broker.catch_up_reads.acquire().await else { return };
     let from = push.from;
     let read = broker.tasks.blocking("read for a follower", move || log.read(from, PUSH_BYTES, below)).await;
+    // A leader that was deposed while this waited may have cut its log since: what was read can be another
+    // leader's, and does not continue the follower's log.
+    let leads = {
+        let view = view.borrow();
+        view.leads && view.leader_epoch == leader_epoch
+    };
+    if !leads {
+        return;
+    }
     let send = |event| {
         if let Some(commands) = commands.upgrade() {
             let _ = commands.send(Command::Event(event));

@@ -50,10 +50,22 @@ pub(super) async fn read(
 }
 
 /// Between the high watermark and the log's end there is nothing to see yet; that is no error. Beyond
-/// the end it is one, but only when the watermark is known: a new leader's may still move (rule R13).
+/// the end it is one, but only when the watermark is known (a new leader's may still move, rule R13) and
+/// the lease runs.
 fn check_bounds(broker: &Broker, id: TopicPartition, view: &View, from: Offset) -> Result<(), WireError> {
-    if from < view.log_start || (from > view.log_end && view.high_watermark_known) {
+    // Whoever may have been replaced without knowing does not know where the log ends by now.
+    let knows_the_end = view.high_watermark_known && broker.link.lease_held();
+    if from < view.log_start || (from > view.log_end && knows_the_end) {
         return Err(out_of_range(broker, id, view, from));
+    }
+    if from > view.log_end && view.high_watermark_known {
+        let name = broker.cluster.name_of(id);
+        let what = format!(
+            "offset {from} of {name} is beyond the log's end {} here, and this broker's lease has run out: \
+             another one may lead by now",
+            view.log_end
+        );
+        return Err(WireError::new(ErrorCode::LeaseOver, what).hint("send it again in a moment"));
     }
     if from > view.log_end {
         let what = format!(

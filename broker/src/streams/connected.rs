@@ -29,7 +29,7 @@ pub(super) async fn run(broker: &Arc<Broker>, stream: &FollowerStream) -> Result
     let mut talk = Talk { broker, stream, connection, spoke: Instant::now() };
     // What was acknowledged or closed on an earlier connection means nothing on this one.
     let Words { open, .. } = stream.outbox.take();
-    let opening: BTreeSet<_> = open.iter().map(|open| open.id).collect();
+    let opening: BTreeSet<_> = open.keys().copied().collect();
     talk.say(Words { open, ..Words::default() })?;
     stream.tell_others(&opening, &Event::StreamUp { leader: stream.leader });
     let mut heard = Instant::now();
@@ -93,6 +93,7 @@ impl Talk<'_> {
             return Err("this broker is not registered".to_owned());
         };
         let Words { open, ack, close } = words;
+        let open = open.into_values().collect();
         let frame = Replicate { cluster_id, broker_id, broker_epoch, open, ack, close };
         self.spoke = Instant::now();
         self.connection.send(0, Replicate::KIND, &frame, Vec::new()).map_err(|lost| lost.to_string())

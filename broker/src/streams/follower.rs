@@ -40,7 +40,8 @@ struct Members {
 /// What is to be said to the leader.
 #[derive(Default)]
 pub(super) struct Words {
-    pub(super) open: Vec<Open>,
+    /// The newest of each partition: while the leader cannot be reached partitions ask again and again.
+    pub(super) open: BTreeMap<TopicPartition, Open>,
     pub(super) ack: Vec<Ack>,
     pub(super) close: Vec<(TopicPartition, SessionId)>,
 }
@@ -61,25 +62,38 @@ impl FollowerStreams {
         commands: mpsc::WeakUnboundedSender<Command>,
         open: Open,
     ) {
+        let stream = self.joined(leader, class, open.id, &commands, |stream| {
+            broker.tasks.spawn("replication from a leader", run(broker.clone(), stream));
+        });
+        stream.outbox.add(|words| words.open.insert(open.id, open));
+    }
+
+    /// The stream, with the partition on it; `begin` is called with one that had to be made.
+    fn joined(
+        &self,
+        leader: BrokerId,
+        class: StreamClass,
+        id: TopicPartition,
+        commands: &mpsc::WeakUnboundedSender<Command>,
+        begin: impl Fn(Arc<FollowerStream>),
+    ) -> Arc<FollowerStream> {
         loop {
-            let stream = self.stream(broker, leader, class);
-            if stream.join(open.id, commands.clone()) {
-                stream.outbox.add(|words| words.open.push(open));
-                return;
+            // Cloned in the same statement: the map's guard must be gone before the map is used again.
+            let stream = self
+                .streams
+                .entry((leader, class))
+                .or_insert_with(|| {
+                    let stream = Arc::new(FollowerStream::new(leader, class));
+                    begin(stream.clone());
+                    stream
+                })
+                .clone();
+            if stream.join(id, commands.clone()) {
+                return stream;
             }
             // It has just ended for want of members.
             self.streams.remove_if(&(leader, class), |_, found| Arc::ptr_eq(found, &stream));
         }
-    }
-
-    fn stream(&self, broker: &Arc<Broker>, leader: BrokerId, class: StreamClass) -> Arc<FollowerStream> {
-        let made = self.streams.entry((leader, class)).or_insert_with(|| {
-            let (outbox, members) = (Outbox::default(), Mutex::default());
-            let stream = Arc::new(FollowerStream { leader, class, outbox, members });
-            broker.tasks.spawn("replication from a leader", run(broker.clone(), stream.clone()));
-            stream
-        });
-        made.clone()
     }
 
     /// Acknowledges.
@@ -110,6 +124,10 @@ impl FollowerStreams {
 }
 
 impl FollowerStream {
+    fn new(leader: BrokerId, class: StreamClass) -> Self {
+        Self { leader, class, outbox: Outbox::default(), members: Mutex::default() }
+    }
+
     fn members(&self) -> std::sync::MutexGuard<'_, Members> {
         self.members.lock().expect("nobody panics while holding it")
     }
@@ -173,6 +191,11 @@ async fn run(broker: Arc<Broker>, stream: Arc<FollowerStream>) {
                 stream.tell_others(&BTreeSet::new(), &Event::StreamDown { leader: stream.leader });
             }
             Err(reason) => {
+                // Words of sessions that are over, and there may be many before a connection is made.
+                stream.outbox.add(|words| {
+                    words.ack.clear();
+                    words.close.clear();
+                });
                 tracing::debug!(leader = stream.leader.0, class = ?stream.class, reason, "no replication stream yet");
             }
         }
@@ -192,5 +215,32 @@ async fn wait(broker: &Broker, stream: &FollowerStream, pause: Duration) {
     .await;
     if stream.deserted() {
         tracing::debug!(leader = stream.leader.0, class = ?stream.class, "no partition is on this stream any more");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+    use yak_protocol::ids::{PartitionIndex, TopicId};
+
+    const LEADER: BrokerId = BrokerId(1);
+    const CLASS: StreamClass = StreamClass::InSync;
+    const ID: TopicPartition = TopicPartition { topic: TopicId(7), partition: PartitionIndex(0) };
+
+    #[test]
+    fn a_partition_that_meets_a_stream_at_its_end_gets_another_one() {
+        let (done, ended) = channel();
+        // On a thread of its own: what went wrong once was that it waited for itself.
+        std::thread::spawn(move || {
+            let streams = FollowerStreams::default();
+            let over = Arc::new(FollowerStream::new(LEADER, CLASS));
+            assert!(over.end_if_deserted());
+            streams.streams.insert((LEADER, CLASS), over.clone());
+            let (commands, _received) = mpsc::unbounded_channel();
+            let joined = streams.joined(LEADER, CLASS, ID, &commands.downgrade(), drop);
+            let _ = done.send(!Arc::ptr_eq(&joined, &over) && !joined.deserted());
+        });
+        assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(true));
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use yak_protocol::batch::{BatchBuilder, Compression, RecordRef, patch};
 use yak_protocol::error::LeaderHint;
-use yak_protocol::ids::{BrokerId, LeaderEpoch};
+use yak_protocol::ids::BrokerId;
 
 fn batch(base: u64, values: &[&str]) -> Vec<u8> {
     let mut builder = BatchBuilder::new(Compression::None);
@@ -160,4 +160,23 @@ fn refusals_say_whether_the_leader_is_in_doubt() {
     assert_eq!(doubt(WireError::new(ErrorCode::NoLeader, "nobody")), Some(LeaderDoubt::Ask));
     assert_eq!(doubt(WireError::new(ErrorCode::BadRequest, "never")), None);
     assert!(matches!(hand_out(&mut position), Some(Err(ConsumeError::Refused { .. }))));
+}
+
+#[test]
+fn a_leader_that_has_been_replaced_does_not_know_the_end() {
+    let config = ConsumerConfig { on_out_of_range: OnOutOfRange::Earliest, ..ConsumerConfig::default() };
+    let in_epoch = |epoch, answer| Consumed { leader_epoch: LeaderEpoch(epoch), ..answer };
+    let mut position = position(10);
+    let found = Bytes::from(batch(10, &["a", "b"]));
+    position.answered(Offset(10), &in_epoch(4, answer(30)), found, &config);
+    assert!(hand_out(&mut position).expect("records").is_ok());
+    let out = refusal(WireError::new(ErrorCode::OffsetOutOfRange, "beyond the end"));
+    let verdict = position.answered(Offset(12), &in_epoch(3, out.clone()), Bytes::new(), &config);
+    assert!(matches!(verdict, Verdict::Later { leader: LeaderDoubt::Ask, .. }), "{verdict:?}");
+    position.answered(Offset(12), &in_epoch(3, answer(12)), Bytes::new(), &config);
+    assert_eq!(position.reached_end(), None, "the older end is not the end");
+    assert_eq!(position.ask_from(), Offset(12));
+    position.start_over_in(LeaderEpoch(3));
+    let verdict = position.answered(Offset(12), &in_epoch(3, out), Bytes::new(), &config);
+    assert_eq!(verdict, Verdict::Moved(Offset(12)));
 }

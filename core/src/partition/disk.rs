@@ -99,6 +99,15 @@ impl Log {
         self.shape.promise
     }
 
+    /// The promise that would be found after a crash now.
+    pub(super) fn durable_promise(&self) -> Option<(LeaderEpoch, BrokerId)> {
+        let before = |op: &InFlight| match &op.undo {
+            Undo::End(_) => None,
+            Undo::Shape(before) => Some(before.promise),
+        };
+        self.in_flight.iter().find_map(before).unwrap_or(self.shape.promise)
+    }
+
     /// The end of what is written and no operation under way takes away again.
     pub(super) fn written_end(&self) -> Offset {
         self.stable_end(self.disk_written, |op| !op.written)
@@ -295,6 +304,23 @@ mod tests {
         assert_eq!(ends(&log), (7, 7, 11));
         log.on_synced(again);
         assert_eq!(ends(&log), (11, 11, 11));
+    }
+
+    #[test]
+    fn a_promise_counts_as_durable_once_it_is_synced() {
+        let mut log = log(10);
+        let promise = |log: &mut Log, epoch| {
+            let op = DiskOp::Promise { leader_epoch: LeaderEpoch(epoch), leader: BrokerId(1) };
+            log.change(op, &mut Vec::new())
+        };
+        let first = promise(&mut log, 1);
+        append(&mut log, 1, 2);
+        let second = promise(&mut log, 2);
+        assert_eq!(log.durable_promise(), None);
+        log.on_synced(first);
+        assert_eq!(log.durable_promise(), Some((LeaderEpoch(1), BrokerId(1))));
+        log.on_synced(second);
+        assert_eq!(log.durable_promise(), Some((LeaderEpoch(2), BrokerId(1))));
     }
 
     #[test]

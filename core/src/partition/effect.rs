@@ -59,6 +59,8 @@ pub struct View {
     pub leader: Option<BrokerId>,
     /// The current term.
     pub leader_epoch: LeaderEpoch,
+    /// The epoch of the promise that is on disk (rule R14); zero without one.
+    pub promised: LeaderEpoch,
     /// The record's epoch.
     pub partition_epoch: PartitionEpoch,
     /// Everything below is committed. Never goes back while `leader_epoch` stays.

@@ -38,7 +38,7 @@ use publish::Publish;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use yak_protocol::error::{ErrorCode, WireError};
-use yak_protocol::ids::{BrokerId, TopicPartition};
+use yak_protocol::ids::{BrokerId, LeaderEpoch, TopicPartition};
 use yak_protocol::message::{Open, OpenAnswer, Opened};
 
 /// What a replica is told once.
@@ -311,6 +311,7 @@ impl Replica {
             leads: leader.is_some(),
             leader: info.and_then(|info| info.leader),
             leader_epoch: local.record_epoch(),
+            promised: local.log.durable_promise().map_or(LeaderEpoch::ZERO, |(epoch, _)| epoch),
             partition_epoch: info.map(|info| info.partition_epoch).unwrap_or_default(),
             high_watermark: local.high_watermark,
             high_watermark_known: leader.is_some_and(|leader| leader.high_watermark_known(local)),
