@@ -201,10 +201,10 @@ fn records_without_an_answer_end_with_exit_code_6() {
         Talk::start(dev.yak(&["produce", "t", "--output", "json", "-X", "delivery_timeout_ms=500"]));
     producer.write("answered\n");
     assert_eq!(json(&producer.line())["offset"], 0);
-    dev.signal(Signal::STOP);
+    dev.freeze();
     producer.write("unanswered\n");
     let (code, said) = producer.finish();
-    dev.signal(Signal::CONT);
+    dev.thaw();
     assert_eq!(code, Some(6), "{said}");
     assert!(said.contains("line 2") && said.contains("may or may not have been written"), "{said}");
 }

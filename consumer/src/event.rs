@@ -46,7 +46,11 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Waiting { topic, partition, since, why } => {
-                write!(f, "reading {topic}/{partition} waits since {:.1} s: {why}", since.as_secs_f64())
+                write!(
+                    f,
+                    "reading {topic}/{partition} has been waiting for {:.1} s: {why}",
+                    since.as_secs_f64()
+                )
             }
             Self::Resumed { topic, partition, after } => {
                 write!(f, "reading {topic}/{partition} goes on after {:.1} s", after.as_secs_f64())

@@ -44,7 +44,7 @@ impl fmt::Display for Event {
             Self::Waiting { topic, partition, since, why } => {
                 write!(
                     f,
-                    "publishing to {topic}{} waits since {:.1} s: {why}",
+                    "publishing to {topic}{} has been waiting for {:.1} s: {why}",
                     Slash(*partition),
                     since.as_secs_f64()
                 )

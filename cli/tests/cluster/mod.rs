@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use tempfile::TempDir;
@@ -49,9 +49,16 @@ impl Dev {
         writeln!(self.stdin, "{line}").unwrap();
     }
 
-    /// Sends its process a signal.
-    pub fn signal(&self, signal: Signal) {
-        send_signal(&self.child, signal);
+    /// Stops its process as Ctrl-Z does, and waits until every thread of it stands still.
+    pub fn freeze(&self) {
+        send_signal(&self.child, Signal::STOP);
+        let stopped = waitpid(Some(Pid::from_child(&self.child)), WaitOptions::UNTRACED).unwrap().unwrap();
+        assert!(stopped.1.stopped());
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        send_signal(&self.child, Signal::CONT);
     }
 
     /// A command for this cluster.

@@ -1,6 +1,7 @@
 //! How long single records take, one after the other.
 
 use super::produce::values;
+use super::progress::Progress;
 use super::report::{Latency, Report};
 use super::target::Target;
 use super::{BenchArgs, Mode};
@@ -28,9 +29,11 @@ pub(super) async fn measure(args: &BenchArgs, target: &Target, topic: &str) -> a
         producers.push(producer);
     }
     let until = args.seconds.map(|limit| Instant::now() + limit);
+    let progress = Progress::start(args, "latency", each.saturating_mul(u64::from(args.producers)));
     let started = Instant::now();
     let mut tasks = Vec::new();
     for producer in producers {
+        let progress = progress.clone();
         let (topic, value) = (topic.to_owned(), Arc::clone(&value));
         tasks.push(tokio::spawn(async move {
             let mut latency = Latency::new()?;
@@ -40,6 +43,7 @@ pub(super) async fn measure(args: &BenchArgs, target: &Target, topic: &str) -> a
                 publish(&producer, &topic, &value).await?;
                 latency.add(sent.elapsed());
                 records += 1;
+                progress.add(1);
             }
             anyhow::Ok((records, latency))
         }));
@@ -51,6 +55,7 @@ pub(super) async fn measure(args: &BenchArgs, target: &Target, topic: &str) -> a
         latency.merge(&measured)?;
     }
     let took = started.elapsed();
+    progress.end();
     Ok(Report::new("latency", records, 0, records * args.size as u64, took)
         .with_latency("acknowledged after", &latency))
 }
@@ -78,12 +83,15 @@ pub(super) async fn measure_end_to_end(
     }
     let until = args.seconds.map(|limit| Instant::now() + limit);
     let (mut latency, mut records) = (Latency::new()?, 0);
+    let progress = Progress::start(args, "end-to-end", wanted);
     let started = Instant::now();
     while records < wanted && until.is_none_or(|until| Instant::now() < until) {
         latency.add(there_and_back(&producer, &mut consumer, topic, value).await?);
         records += 1;
+        progress.add(1);
     }
     let took = started.elapsed();
+    progress.end();
     Ok(Report::new("end-to-end", records, 0, records * args.size as u64, took)
         .with_latency("read after", &latency))
 }

@@ -3,6 +3,7 @@
 mod consume;
 mod latency;
 mod produce;
+mod progress;
 mod report;
 mod target;
 

@@ -1,5 +1,6 @@
 //! How many records a second are published and acknowledged.
 
+use super::progress::Progress;
 use super::report::{Latency, Report};
 use super::target::Target;
 use super::{BenchArgs, Mode};
@@ -28,10 +29,12 @@ pub(super) async fn measure(args: &BenchArgs, target: &Target, topic: &str) -> a
         producer.partitions(topic).await?;
         producers.push(producer);
     }
+    let progress = Progress::start(args, "produce", wanted);
     let started = Instant::now();
     let mut tasks = Vec::new();
     for producer in producers {
         let run = Run {
+            progress: progress.clone(),
             producer,
             topic: topic.to_owned(),
             size: args.size,
@@ -50,6 +53,7 @@ pub(super) async fn measure(args: &BenchArgs, target: &Target, topic: &str) -> a
         latency.merge(&measured)?;
     }
     let took = started.elapsed();
+    progress.end();
     let bytes = acknowledged * args.size as u64;
     Ok(Report::new("produce", acknowledged, failed, bytes, took).with_latency("acknowledged after", &latency))
 }
@@ -63,6 +67,7 @@ pub(super) fn values(size: usize) -> Vec<u8> {
 /// One producer's part.
 struct Run {
     producer: Producer,
+    progress: Progress,
     topic: String,
     size: usize,
     pool: Arc<[u8]>,
@@ -81,7 +86,11 @@ impl Run {
         loop {
             let number = self.taken.fetch_add(1, Ordering::Relaxed);
             // A look at the clock for every record would cost more than the record.
-            let late = number.is_multiple_of(64) && self.until.is_some_and(|until| Instant::now() >= until);
+            let look = number.is_multiple_of(64);
+            let late = look && self.until.is_some_and(|until| Instant::now() >= until);
+            if look {
+                self.progress.at(number);
+            }
             if number >= self.wanted || late {
                 if late {
                     self.taken.store(self.wanted, Ordering::Relaxed);
