@@ -169,10 +169,12 @@ async fn strike(
     partitions.sort_by_key(|info| busiest.iter().position(|partition| *partition == info.id.partition.0));
     let leader =
         partitions.first().and_then(|info| info.leader).context("the busiest partition has no leader")?;
+    // Only those that records go to can show that publishing goes on.
     let led: Vec<u32> = partitions
         .iter()
         .filter(|info| info.leader == Some(leader))
         .map(|info| info.id.partition.0)
+        .filter(|partition| busiest.contains(partition))
         .collect();
     let broker =
         metadata.brokers.iter().find(|broker| broker.id == leader).context("the leader is unknown")?;
