@@ -35,7 +35,7 @@ pub enum BrokerCommand {
 /// How to run a broker.
 #[derive(Args, Debug)]
 pub struct BrokerServerArgs {
-    /// Its name [default: broker-<hostname>, with -<port> when not on 9701]
+    /// Its name [default: broker-HOSTNAME, with -PORT when not on 9701]
     #[arg(long, env = "BROKER_ID", value_name = "NAME")]
     pub name: Option<String>,
     /// Where the coordinators are
