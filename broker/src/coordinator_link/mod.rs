@@ -157,24 +157,23 @@ impl CoordinatorLink {
 
     /// Asks the coordinator something on behalf of a client; waits for a connection as long as allowed.
     pub(crate) async fn ask<M: Message>(&self, message: &M) -> Result<M::Reply, WireError> {
-        let deadline = Instant::now() + COORDINATOR_TIMEOUT;
         let mut connections = self.connection.subscribe();
-        let connected = timeout(COORDINATOR_TIMEOUT, connections.wait_for(Option::is_some));
-        let connection = match connected.await {
-            Ok(Ok(connection)) => connection.clone().ok_or_else(|| self.unavailable())?,
-            _ => return Err(self.unavailable()),
+        let asked = async {
+            loop {
+                let connection =
+                    connections.wait_for(|found| found.as_ref().is_some_and(|c| !c.closed())).await;
+                let connection = connection.ok().and_then(|found| found.clone());
+                let connection = connection.ok_or_else(|| self.unavailable())?;
+                match connection.request(message, Vec::new()).await {
+                    Ok(answer) => return Ok(answer.body),
+                    Err(RequestError::Refused(error)) => return Err(error),
+                    // It never left: the next connection may take it.
+                    Err(RequestError::Lost { sent: false, .. }) => tokio::task::yield_now().await,
+                    Err(lost) => return Err(unknown_outcome(M::KIND, &lost)),
+                }
+            }
         };
-        let left = deadline.saturating_duration_since(Instant::now());
-        match timeout(left, connection.request(message, Vec::new())).await {
-            Ok(Ok(answer)) => Ok(answer.body),
-            Ok(Err(RequestError::Refused(error))) => Err(error),
-            Ok(Err(lost)) => Err(WireError::new(
-                ErrorCode::OutcomeUnknown,
-                format!("the connection to the coordinator broke while it worked on {}: {lost}", M::KIND),
-            )
-            .hint("look whether it took effect before you send it again")),
-            Err(_) => Err(self.unavailable()),
-        }
+        timeout(COORDINATOR_TIMEOUT, asked).await.unwrap_or_else(|_| Err(self.unavailable()))
     }
 
     /// Whether there is a session with the coordinator now.
@@ -203,6 +202,12 @@ impl CoordinatorLink {
             () = sleep(limit) => false,
         }
     }
+}
+
+fn unknown_outcome(kind: &str, lost: &RequestError) -> WireError {
+    let what = format!("the connection to the coordinator broke while it worked on {kind}: {lost}");
+    WireError::new(ErrorCode::OutcomeUnknown, what)
+        .hint("look whether it took effect before you send it again")
 }
 
 /// Keeps a session with the coordinator. Returns only when the coordinator refuses this broker for good.

@@ -61,6 +61,7 @@ async fn what_only_the_coordinator_can_do_is_refused_with_the_reason() {
     let mut cluster = Cluster::start(1).await;
     cluster.topic("orders", 1, 1).await;
     cluster.kill_coordinator().await;
+    eventually("the broker notices", || async { cluster.metadata(0, "orders").await.coordinator_lost }).await;
     let client = cluster.client(0).await;
     let create = CreateTopic { topic: "later".into(), ..CreateTopic::default() };
     let Err(RequestError::Refused(error)) = client.request(&create).await else {
