@@ -99,7 +99,8 @@ impl SegmentWriter {
             let written = if let [one] = now {
                 write_all(file.as_ref(), &one.bytes, first.position)
             } else {
-                let gathered: Vec<u8> = now.iter().flat_map(|batch| batch.bytes.iter().copied()).collect();
+                let mut gathered = Vec::with_capacity(GATHER_BYTES);
+                now.iter().for_each(|batch| gathered.extend_from_slice(&batch.bytes));
                 write_all(file.as_ref(), &gathered, first.position)
             };
             written.map_err(|error| Fault::Write(path(), error))?;

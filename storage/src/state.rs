@@ -84,12 +84,13 @@ impl LogState {
     ) -> u64 {
         self.lsn = lsn;
         match *change {
-            Change::Append { base, end, roll, payload } => {
+            Change::Append { base, end, epoch, roll, payload } => {
                 let bytes = round.slice(payload.range());
                 let length = bytes.len() as u64;
                 if roll || self.segments.is_empty() {
                     self.segments.push(Segment::new(base.0));
                 }
+                self.start_epoch(EpochStart { epoch, start: base });
                 if good {
                     self.append(lsn, base, &bytes, interval);
                 } else {
@@ -114,9 +115,6 @@ impl LogState {
         for found in batch::batches(bytes) {
             let (header, one) = found.expect("the batches of a round were walked before it was written");
             let next = header.next_offset().0;
-            if self.epochs.last().is_none_or(|last| last.epoch < header.leader_epoch) {
-                self.epochs.push(EpochStart { epoch: header.leader_epoch, start: Offset(from) });
-            }
             let segment = self.segments.last_mut().expect("an append has a segment");
             self.tail.push_back(TailBatch {
                 from,
@@ -153,8 +151,10 @@ impl LogState {
         segment.max_timestamp = i64::MAX;
     }
 
+    /// From here on records belong to this epoch. Entries that start here too left no record.
     fn start_epoch(&mut self, start: EpochStart) {
         if self.epochs.last().is_none_or(|last| last.epoch < start.epoch) {
+            self.epochs.retain(|epoch| epoch.start < start.start);
             self.epochs.push(start);
         }
     }

@@ -71,6 +71,7 @@ impl Model {
 
     fn start_epoch(&mut self, epoch: u32) {
         if self.epochs.last().is_none_or(|last| last.epoch.0 < epoch) {
+            self.epochs.retain(|entry| entry.start.0 < self.end);
             self.epochs.push(EpochStart { epoch: LeaderEpoch(epoch), start: Offset(self.end) });
         }
     }

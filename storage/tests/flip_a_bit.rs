@@ -9,10 +9,11 @@ use bytes::Bytes;
 use harness::*;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use yak_protocol::error::ErrorCode;
 use yak_protocol::ids::Offset;
 use yak_storage::io::Io;
 use yak_storage::io::sim::{Crash, SimDisk};
-use yak_storage::{Log, ReadError, RepairError, Store};
+use yak_storage::{Log, LogOp, ReadError, RepairError, Store};
 
 const APPENDS: u64 = 24;
 /// Those before it are in the segments below the checkpoint.
@@ -247,4 +248,41 @@ fn at_any_byte_of_a_checkpoint_or_the_identity() {
             assert!(read_each(&log, 2 * APPENDS, &what).is_empty(), "{what}");
         }
     }
+}
+
+#[test]
+fn the_first_append_of_an_epoch_keeps_its_place_in_the_history() {
+    let disk = SimDisk::new();
+    let store = reopen(&disk);
+    let mut writer = Writer::new(&store, partition(0));
+    let texts = ["one of the first epoch", "one of the second", "another of the second"];
+    let epochs = [1, 2, 2];
+    // As a follower gets them: the first two in one push.
+    let one = |n: usize| stamped(&batch(&[texts[n]]), n as u64, epochs[n]);
+    let both: Vec<u8> = [one(0), one(1)].concat();
+    writer.submit(LogOp::Append { base: Offset(0), leader_epoch: None, batches: both.into() });
+    writer.sync();
+    writer.submit(LogOp::Append { base: Offset(2), leader_epoch: None, batches: one(2) });
+    writer.sync();
+    let older = LogOp::Append { base: Offset(3), leader_epoch: None, batches: stamped(&batch(&["x"]), 3, 1) };
+    writer.submit(older);
+    writer.ear.until(|heard| heard.failed == [(3, ErrorCode::Internal)]);
+    drop(store);
+    disk.crash(Crash::LoseUnsynced);
+    let middle = texts[1].as_bytes();
+    for path in files(&disk, "wal", ".wal") {
+        let bytes = disk.read(&path).unwrap();
+        if let Some(at) = bytes.windows(middle.len()).position(|window| window == middle) {
+            flip(&disk, &path, at);
+        }
+    }
+    let store = reopen(&disk);
+    let recovered = &store.recovered()[0].1;
+    assert_eq!(recovered.damaged, [(Offset(1), Offset(2))], "the push was damaged in one batch");
+    let starts: Vec<_> = recovered.epochs.iter().map(|entry| (entry.epoch.0, entry.start.0)).collect();
+    assert_eq!(starts, [(1, 0), (2, 1)]);
+    let log = Writer::new(&store, partition(0)).log;
+    log.repair(Offset(1), Offset(2), &one(1)).unwrap();
+    let expected: Vec<_> = (0..).zip(texts.map(str::to_owned)).collect();
+    assert_eq!(read_all(&log).unwrap(), expected);
 }

@@ -38,7 +38,8 @@ fn the_newest_at_or_below_the_offset_is_loaded_and_two_are_kept() {
     let (_disk, store) = prepare();
     let log = Writer::new(&store, partition(0)).log;
     for offset in [3, 5, 8] {
-        log.save_producers(Offset(offset), format!("state at {offset}").as_bytes()).unwrap();
+        log.save_producers(Offset(offset), format!("state at {offset}").as_bytes(), log.generation())
+            .unwrap();
     }
     assert_eq!(loaded(&log, 10), Some((8, b"state at 8".to_vec())));
     assert_eq!(loaded(&log, 7), Some((5, b"state at 5".to_vec())));
@@ -49,8 +50,8 @@ fn the_newest_at_or_below_the_offset_is_loaded_and_two_are_kept() {
 fn a_truncation_drops_what_lies_above_even_if_the_log_grows_again() {
     let (disk, store) = prepare();
     let mut writer = Writer::new(&store, partition(0));
-    writer.log.save_producers(Offset(4), b"four").unwrap();
-    writer.log.save_producers(Offset(8), b"eight").unwrap();
+    writer.log.save_producers(Offset(4), b"four", writer.log.generation()).unwrap();
+    writer.log.save_producers(Offset(8), b"eight", writer.log.generation()).unwrap();
     writer.truncate(6);
     for n in 6..10 {
         writer.append(n, 2, batch(&["another"]));
@@ -67,8 +68,8 @@ fn a_truncation_drops_what_lies_above_even_if_the_log_grows_again() {
 fn a_damaged_one_is_not_used() {
     let (disk, store) = prepare();
     let log = Writer::new(&store, partition(0)).log;
-    log.save_producers(Offset(4), b"four").unwrap();
-    log.save_producers(Offset(8), b"eight").unwrap();
+    log.save_producers(Offset(4), b"four", log.generation()).unwrap();
+    log.save_producers(Offset(8), b"eight", log.generation()).unwrap();
     let dir = format!("/data/topics/{}/0", partition(0).topic);
     let path = Path::new(&dir).join("00000000000000000008.producers");
     let length = disk.read(&path).unwrap().len();

@@ -203,7 +203,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 160, ..ProptestConfig::default() })]
     #[test]
     fn as_a_list_would(steps in prop::collection::vec(step(), 1..14), eager in any::<bool>()) {
         let mut config = small();

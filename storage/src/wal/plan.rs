@@ -28,6 +28,8 @@ struct Touched {
     /// Where it will end.
     end: Offset,
     start: Offset,
+    /// The newest epoch of its history.
+    epoch: LeaderEpoch,
     /// Base and size of the segment that will take the next batch.
     segment: Option<(u64, u64)>,
     gone: bool,
@@ -107,6 +109,7 @@ impl<'a> Plan<'a> {
             log: Arc::clone(log),
             end: state.end,
             start: state.start,
+            epoch: state.epochs.last().map_or(LeaderEpoch::ZERO, |last| last.epoch),
             segment: state.segments.last().map(|segment: &Segment| (segment.base, segment.bytes)),
             gone: state.gone,
             drafts: Vec::new(),
@@ -133,10 +136,12 @@ impl<'a> Plan<'a> {
             LogOp::Truncate { to } => self.truncate(at, to),
             LogOp::Reset { start, epochs } => {
                 self.push(at, Change::Reset { start }, Bytes::new(), None);
+                let newest = epochs.last().map_or(LeaderEpoch::ZERO, |last| last.epoch);
                 for epoch in epochs {
                     self.push(at, Change::Epoch(epoch), Bytes::new(), None);
                 }
                 let touched = &mut self.touched[at];
+                touched.epoch = newest;
                 (touched.start, touched.end, touched.segment) = (start, start, None);
                 Ok(())
             }
@@ -163,6 +168,8 @@ impl<'a> Plan<'a> {
             }
             LogOp::StartEpoch(start) => {
                 self.push(at, Change::Epoch(start), Bytes::new(), None);
+                let touched = &mut self.touched[at];
+                touched.epoch = touched.epoch.max(start.epoch);
                 Ok(())
             }
         };
@@ -193,22 +200,29 @@ impl<'a> Plan<'a> {
         if self.shared.space.is_full() {
             return Err(storage_full(&self.shared.space.reason()));
         }
-        let touched = &mut self.touched[at];
+        let touched = &self.touched[at];
         if base != touched.end {
             return Err(misfit(format!("an append at {base} does not fit: the log ends at {}", touched.end)));
         }
-        let end = walk(&batches, base, stamp.is_some())?;
-        let length = batches.len() as u64;
-        let roll = touched.segment.is_none_or(|(segment, bytes)| {
-            bytes > 0 && bytes + length > self.shared.config.segment_bytes
-                || end.0 - segment > SEGMENT_OFFSETS_MAX
-        });
-        touched.segment = match touched.segment {
-            Some((segment, bytes)) if !roll => Some((segment, bytes + length)),
-            _ => Some((base.0, length)),
-        };
-        touched.end = end;
-        self.push(at, Change::Append { base, end, roll, payload: Payload::default() }, batches, stamp);
+        let runs = walk(&batches, base, touched.epoch, stamp)?;
+        let mut base = base;
+        for Run { end, epoch, bytes } in runs {
+            let batches = batches.slice(bytes);
+            let length = batches.len() as u64;
+            let touched = &mut self.touched[at];
+            let roll = touched.segment.is_none_or(|(segment, bytes)| {
+                bytes > 0 && bytes + length > self.shared.config.segment_bytes
+                    || end.0 - segment > SEGMENT_OFFSETS_MAX
+            });
+            touched.segment = match touched.segment {
+                Some((segment, bytes)) if !roll => Some((segment, bytes + length)),
+                _ => Some((base.0, length)),
+            };
+            (touched.end, touched.epoch) = (end, epoch);
+            let change = Change::Append { base, end, epoch, roll, payload: Payload::default() };
+            self.push(at, change, batches, stamp);
+            base = end;
+        }
         Ok(())
     }
 
@@ -221,6 +235,8 @@ impl<'a> Plan<'a> {
         let (segment, position) = position_of(self.shared, &touched.log, to)?;
         self.push(at, Change::Truncate { to, segment, position }, Bytes::new(), None);
         let touched = &mut self.touched[at];
+        let epochs = touched.log.state.get().epochs.iter().rfind(|epoch| epoch.start < to).copied();
+        touched.epoch = epochs.map_or(LeaderEpoch::ZERO, |last| last.epoch);
         touched.end = to;
         // What lies in front of the cut segment is not looked up: a roll too many does no harm.
         touched.segment = (position > 0).then_some((segment, position));
@@ -321,21 +337,43 @@ fn misfit(message: String) -> WireError {
     WireError::new(ErrorCode::Internal, message)
 }
 
-/// Walks the batches of an append and returns where it ends. Headers only: the caller has verified them.
-fn walk(bytes: &Bytes, base: Offset, stamped: bool) -> Result<Offset, WireError> {
-    let mut end = base;
+/// Batches of one epoch, side by side in an append.
+struct Run {
+    end: Offset,
+    epoch: LeaderEpoch,
+    bytes: std::ops::Range<usize>,
+}
+
+/// Walks the batches of an append. Headers only: the caller has verified them. A leader's (`stamp`) are one
+/// run, whatever they carry; a follower's may be of several epochs, none older than what the log has.
+fn walk(
+    bytes: &Bytes,
+    base: Offset,
+    newest: LeaderEpoch,
+    stamp: Option<LeaderEpoch>,
+) -> Result<Vec<Run>, WireError> {
+    let (mut at, mut end) = (0, base);
+    let mut runs: Vec<Run> = Vec::with_capacity(1);
     for found in batch::batches(bytes) {
-        let (header, _) = found.map_err(|error| WireError::new(ErrorCode::BadBatch, error.to_string()))?;
-        if stamped {
-            end = end.advance(u64::from(header.count()));
-        } else if header.base_offset != end {
+        let (header, one) = found.map_err(|error| WireError::new(ErrorCode::BadBatch, error.to_string()))?;
+        if stamp.is_none() && header.base_offset != end {
             return Err(misfit(format!("a batch at {} where one at {end} belongs", header.base_offset)));
-        } else {
-            end = header.next_offset();
         }
+        let epoch = stamp.unwrap_or(header.leader_epoch);
+        let before = runs.last().map_or(newest, |run| run.epoch);
+        if epoch < before {
+            return Err(misfit(format!("a batch of epoch {epoch} at {end}, after epoch {before}")));
+        }
+        end = end.advance(u64::from(header.count()));
+        let to = at + one.len();
+        match runs.last_mut() {
+            Some(run) if run.epoch == epoch => (run.end, run.bytes.end) = (end, to),
+            _ => runs.push(Run { end, epoch, bytes: at..to }),
+        }
+        at = to;
     }
-    if end == base {
+    if runs.is_empty() {
         return Err(WireError::new(ErrorCode::BadBatch, "an append without a batch"));
     }
-    Ok(end)
+    Ok(runs)
 }

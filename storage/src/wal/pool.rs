@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const SPARES: usize = 1;
 /// The first file of an empty dir: small, so that the first publish does not wait for zeros.
 const FIRST_FILE_BYTES: u64 = 4 << 20;
+/// How much of a new file is written before it is synced.
+const ZEROS_PER_SYNC: u64 = 8 << 20;
 /// A file made when the disk is full, for what must be written even then.
 const NEED_FILE_BYTES: u64 = 1 << 20;
 
@@ -136,14 +138,21 @@ impl Pool {
                 let step = (length - at).min(zeros.len() as u64);
                 write_all(file.as_ref(), &zeros[..usize::try_from(step).map_err(io::Error::other)?], at)?;
                 at += step;
+                // A little at a time: a long sync would hold up those of the rounds.
+                if at.is_multiple_of(ZEROS_PER_SYNC) && at < length {
+                    if let Err(error) = file.sync() {
+                        return Ok((file, Err(error)));
+                    }
+                }
             }
-            Ok(file)
+            let synced = file.sync();
+            Ok((file, synced))
         });
-        let file = made.map_err(|error| {
+        let (file, synced) = made.map_err(|error| {
             let _ = self.io.remove_file(&path);
             Fault::Write(path.clone(), error)
         })?;
-        file.sync().map_err(|error| Fault::Sync(path, error))?;
+        synced.map_err(|error| Fault::Sync(path, error))?;
         let dir = self.root.join(WAL);
         self.io.sync_dir(&dir).map_err(|error| Fault::Sync(dir, error))?;
         Ok(Blank { slot, length, file })

@@ -126,8 +126,8 @@ impl Payload {
 /// One change of one partition (or topic).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Change {
-    /// Batches for the offsets `[base, end)`; `roll` = they begin a new segment.
-    Append { base: Offset, end: Offset, roll: bool, payload: Payload },
+    /// Batches of one leader epoch for the offsets `[base, end)`; `roll` = they begin a new segment.
+    Append { base: Offset, end: Offset, epoch: LeaderEpoch, roll: bool, payload: Payload },
     /// Cut at `to`, which lies at this byte of the segment with this base.
     Truncate { to: Offset, segment: u64, position: u64 },
     /// Begin again at `start` without an epoch history; `Epoch` entries follow.
@@ -155,8 +155,8 @@ impl Entry {
         let (mut epoch, mut offset, mut end, mut position, mut flags) = (0, 0, 0, 0, 0);
         let mut payload = Payload::default();
         let what: u8 = match self.change {
-            Change::Append { base, end: to, roll, payload: bytes } => {
-                (offset, end, payload) = (base.0, to.0, bytes);
+            Change::Append { base, end: to, epoch: of, roll, payload: bytes } => {
+                (offset, end, epoch, payload) = (base.0, to.0, of.0, bytes);
                 flags = if roll { ROLL } else { 0 };
                 1
             }
@@ -215,6 +215,7 @@ impl Entry {
             1 => Change::Append {
                 base: offset,
                 end: Offset(end),
+                epoch,
                 roll: bytes[1] & ROLL != 0,
                 payload: Payload { at: u32_at(bytes, 56), length: u32_at(bytes, 60), crc: u32_at(bytes, 64) },
             },
