@@ -79,7 +79,7 @@ fn newest_snapshot(log: &Log, end: Offset) -> (Offset, Producers) {
 fn save(log: &Log, end: Offset, producers: &Producers, generation: u64) {
     match rmp_serde::to_vec(producers) {
         Ok(bytes) => {
-            if let Err(error) = log.save_producers_since(generation, end, &bytes) {
+            if let Err(error) = log.save_producers(end, &bytes, generation) {
                 tracing::debug!(%error, "no snapshot of the producers");
             }
         }

@@ -187,27 +187,14 @@ impl Log {
         self.cell.hint.fetch_max(hint.0, Ordering::Relaxed);
     }
 
-    /// Saves a snapshot of the producer state at `offset` (which must be at most the end). Blocks. The last
+    /// Saves a snapshot of the producer state at `offset` (which must be at most the end), made from what was
+    /// read since [`Log::generation`] was this; if it has changed, nothing is saved. Blocks. The last
     /// two are kept; a truncation drops those above the cut. Nothing is saved before the first segment
     /// exists: then the log is short enough to be folded.
     ///
     /// # Errors
     /// What the file system said. No harm is done: the state can be folded from the log.
-    pub fn save_producers(&self, offset: Offset, snapshot: &[u8]) -> std::io::Result<()> {
-        self.save_producers_since(self.generation(), offset, snapshot)
-    }
-
-    /// [`Log::save_producers`] for a snapshot that took time to make: made from what was read since
-    /// [`Log::generation`] was this. If it has changed, nothing is saved.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn save_producers_since(
-        &self,
-        generation: u64,
-        offset: Offset,
-        snapshot: &[u8],
-    ) -> std::io::Result<()> {
+    pub fn save_producers(&self, offset: Offset, snapshot: &[u8], generation: u64) -> std::io::Result<()> {
         producers::save(&self.shared, &self.cell, offset, snapshot, generation)
     }
 

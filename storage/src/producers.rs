@@ -174,9 +174,9 @@ mod tests {
         run(4, batch(2, 1));
         // The folder is made when the first segment is written; a snapshot before that is not kept anyway.
         std::fs::create_dir_all(crate::layout::partition_dir(dir.path(), id)).unwrap();
-        log.save_producers_since(begun, Offset(2), b"of what was cut").unwrap();
+        log.save_producers(Offset(2), b"of what was cut", begun).unwrap();
         assert_eq!(log.load_producers(Offset(2)).unwrap(), None);
-        log.save_producers(Offset(2), b"of what is there").unwrap();
+        log.save_producers(Offset(2), b"of what is there", log.generation()).unwrap();
         assert_eq!(log.load_producers(Offset(2)).unwrap().unwrap().1, "of what is there");
     }
 }
