@@ -14,6 +14,7 @@ verdict. Exits 0 only when nothing was lost, duplicated or reordered. Leaves not
 Environment:
   YAK_BIN     the yak binary to use (default: build the release one)
   DEMO_LINES  how many lines to publish (default 120000)
+  DEMO_KILLS  kill leaders so many times with kill -9 instead, and print the median and longest pause
 TEXT
 }
 
@@ -49,5 +50,5 @@ if [ -z "$file" ]; then
 fi
 
 status=0
-"$yak" demo --file "$file" --data "$work/data" || status=$?
+"$yak" demo --file "$file" --data "$work/data" ${DEMO_KILLS:+--kills "$DEMO_KILLS"} || status=$?
 exit "$status"
