@@ -225,6 +225,7 @@ impl Leader {
         for progress in self.table.values_mut() {
             progress.tick(now);
             progress.observe(written_end, now);
+            progress.late = progress.lag_deadline(local.config.replica_lag_max).is_some_and(|at| at <= now);
         }
         if self.started() {
             self.commit(local, now);
@@ -296,13 +297,16 @@ impl Leader {
         stay.chain(self.candidates(local, record)).collect()
     }
 
-    /// Followers that may join the ISR (rule R7).
+    /// Followers that may join the ISR (rule R7). One that would be shrunk at once (rule R8) stays out, or it
+    /// would come and go for as long as the watermark stands still.
     fn candidates<'a>(&'a self, local: &'a Local, record: &'a Record) -> impl Iterator<Item = BrokerId> + 'a {
         let any_start = !local.config.rules.r7_epoch_start();
-        self.eligible(local, record).filter_map(move |(id, _, acked)| {
-            let caught_up = acked >= local.high_watermark && (acked >= self.epoch_start || any_start);
-            caught_up.then_some(id)
-        })
+        self.eligible(local, record).filter(|(_, progress, _)| !progress.late).filter_map(
+            move |(id, _, acked)| {
+                let caught_up = acked >= local.high_watermark && (acked >= self.epoch_start || any_start);
+                caught_up.then_some(id)
+            },
+        )
     }
 
     /// Followers outside the ISR that are live and seen in this epoch, with their acknowledged ends.

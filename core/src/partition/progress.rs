@@ -19,6 +19,8 @@ pub(super) struct Progress {
     pub(super) acked: Option<Offset>,
     /// How far it is behind; `None` = it has everything there is.
     lag: Option<Lag>,
+    /// Whether it has been behind for too long, as of the last look.
+    pub(super) late: bool,
     /// Its open session.
     session: Option<Session>,
 }
@@ -66,6 +68,7 @@ impl Progress {
             broker_epoch: BrokerEpoch::ZERO,
             acked: None,
             lag: Some(Lag { caught_up: now, sample: None, ever: false }),
+            late: false,
             session: None,
         }
     }

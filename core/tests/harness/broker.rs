@@ -207,7 +207,7 @@ impl World {
         // What was lost counts until a session is granted that knows of it.
         broker.disk.identity.same_boot &= same_boot;
         self.trace(|| format!("{id:?} dies, keeps {keep}"));
-        let (rng, now, delay) = (&mut self.rng, self.now, self.setup.delay_ms);
+        let (rng, now, delay) = (&mut self.rng, self.now + self.linger_ms, self.setup.delay_ms);
         let ready = || now + if delay == 0 { 0 } else { rng.u64(0..=delay) };
         self.net.drop_place(Place::Broker(id), ready, Loss::PeerClosed);
         self.jobs.retain(|_, pending| pending.broker != id);

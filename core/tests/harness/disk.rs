@@ -48,6 +48,8 @@ pub struct Disk {
     durable: BTreeMap<TopicPartition, Log>,
     /// What can be read: all that was written.
     live: BTreeMap<TopicPartition, Log>,
+    /// What was set aside.
+    orphans: BTreeMap<TopicPartition, Log>,
     /// Watermark hints that the next checkpoint writes.
     hints: BTreeMap<TopicPartition, u64>,
     queued: Vec<(TopicPartition, Op)>,
@@ -74,14 +76,21 @@ impl Disk {
         self.durable.get(&id)
     }
 
+    /// The log that was set aside.
+    pub fn orphan(&self, id: TopicPartition) -> Option<&Log> {
+        self.orphans.get(&id)
+    }
+
     /// Makes the folder of a partition.
     pub fn open(&mut self, id: TopicPartition) -> &Log {
         self.durable.entry(id).or_default();
         self.live.entry(id).or_default()
     }
 
-    pub fn set_aside(&mut self, id: TopicPartition) {
-        self.durable.remove(&id);
+    /// Sets a log aside, or deletes it.
+    pub fn remove(&mut self, id: TopicPartition, keep: bool) {
+        let log = self.durable.remove(&id);
+        self.orphans.extend(log.filter(|_| keep).map(|log| (id, log)));
         self.live.remove(&id);
         self.queued.retain(|(of, _)| *of != id);
         self.written.retain(|(of, _)| *of != id);

@@ -2,8 +2,8 @@
 
 use super::broker::Broker;
 use super::log::Batch;
-use super::net::{Place, PublishRequest, Purpose};
-use super::world::World;
+use super::net::{Connection, Place, PublishRequest, Purpose};
+use super::world::{Item, World};
 use yak_core::partition::Sequence;
 use yak_protocol::ids::{BrokerId, DataDirId, TopicPartition};
 use yak_protocol::message::Acks;
@@ -41,6 +41,12 @@ impl World {
         new.tainted = true;
         *broker = new;
         self.truth.forget_disk(id);
+    }
+
+    /// The disk is about to lose something, or just has.
+    pub fn loses_data(&mut self, id: BrokerId) {
+        self.broker(id).tainted = true;
+        self.truth.disks_lost = true;
     }
 
     /// An old copy of the disk is put back, while its broker is down. `false` without one.
@@ -111,6 +117,51 @@ impl World {
         self.check();
         self.settle();
         value
+    }
+
+    /// Delivers the first message between two places that has arrived, held or not, and what follows from it.
+    pub fn deliver_one(&mut self, from: Place, to: Place) {
+        let joins = |c: &Connection| (c.from == from && c.to == to) || (c.to == from && c.from == to);
+        let first = self.net.connections().find_map(|(id, c)| {
+            let direction = (id, c.from == from);
+            (joins(c) && self.net.queue(direction).next().is_some()).then_some(direction)
+        });
+        if let Some(direction) = first {
+            self.perform(Item::Deliver(direction));
+        }
+        self.settle();
+    }
+
+    /// Lets a broker that was cut off be heard again.
+    pub fn put_back(&mut self, id: BrokerId) {
+        self.net.heal();
+        self.rejoin(id);
+    }
+
+    /// Ends all faults, and waits for a minute of simulated time until everything is whole.
+    pub fn mend(&mut self) -> Result<(), String> {
+        self.net.release_all();
+        self.net.heal();
+        self.linger_ms = 0;
+        if self.coordinator.cluster.is_none() {
+            self.start_coordinator();
+        }
+        for id in self.brokers.keys().copied().collect::<Vec<_>>() {
+            let broker = self.broker(id);
+            (broker.hold_write, broker.hold_sync, broker.frozen) = (false, false, false);
+            if broker.process.is_none() {
+                self.start_broker(id);
+            }
+            self.settle();
+            self.rejoin(id);
+        }
+        for _ in 0..600 {
+            self.advance(100);
+            if self.is_whole() {
+                return Ok(());
+            }
+        }
+        Err(format!("not whole a minute after all faults\n{}", self.describe()))
     }
 
     /// Whether everything is as it should be without faults.

@@ -185,7 +185,7 @@ impl Net {
     }
 
     /// The connection breaks on its way: of each direction the first messages arrive, then the end.
-    pub fn sever(&mut self, id: ConnId, keep: [usize; 2], ready: [u64; 2]) {
+    pub fn sever(&mut self, id: ConnId, keep: [usize; 2], ready: [u64; 2], loss: Loss) {
         let Some(c) = self.connections.get_mut(&id) else { return };
         for (pipe, (keep, ready)) in [&mut c.forth, &mut c.back].into_iter().zip(keep.into_iter().zip(ready))
         {
@@ -194,7 +194,7 @@ impl Net {
             }
             pipe.queue.truncate(keep);
             if !matches!(pipe.queue.back(), Some((_, Message::End(_)))) {
-                pipe.queue.push_back((ready, Message::End(Loss::Unknown)));
+                pipe.queue.push_back((ready, Message::End(loss)));
             }
             pipe.ended = true;
         }
@@ -288,17 +288,13 @@ impl Net {
         pipe.into_iter().flat_map(|p| p.queue.iter().map(|(_, m)| m))
     }
 
-    /// Drops the first message of a direction (with the connection, as TCP would), for scripts.
-    pub fn sever_between(&mut self, a: Place, b: Place, purpose: Option<Purpose>, now: u64) {
+    /// Breaks all connections between two places; what is on its way is lost.
+    pub fn sever_between(&mut self, a: Place, b: Place, loss: Loss, now: u64) {
         let both = |c: &Connection| (c.from == a && c.to == b) || (c.from == b && c.to == a);
-        let which: Vec<ConnId> = self
-            .connections
-            .iter()
-            .filter(|(_, c)| both(c) && purpose.is_none_or(|p| p == c.purpose))
-            .map(|(id, _)| *id)
-            .collect();
+        let which: Vec<ConnId> =
+            self.connections.iter().filter(|(_, c)| both(c)).map(|(id, _)| *id).collect();
         for id in which {
-            self.sever(id, [0, 0], [now, now]);
+            self.sever(id, [0, 0], [now, now], loss);
         }
     }
 }

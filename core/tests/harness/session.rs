@@ -295,10 +295,27 @@ impl World {
         if info.version > MetadataVersion::ZERO && process.registered {
             process.heartbeat_at = if process.fenced { Now(0) } else { process.heartbeat_at };
         }
+        if info.full {
+            self.set_unknown_aside(id);
+        }
+        let Some(process) = self.process(id) else { return };
         let mine: Vec<TopicPartition> =
             process.partitions.values().filter(|p| p.replicas.contains(&id)).map(|p| p.id).collect();
         for partition in mine {
             self.inform(id, partition);
+        }
+    }
+
+    /// R16: what the coordinator does not know was not deleted by request.
+    fn set_unknown_aside(&mut self, id: BrokerId) {
+        let keep = self.setup.rules.r16_orphans_kept();
+        let broker = self.broker(id);
+        let Some(process) = &mut broker.process else { return };
+        let unknown: Vec<TopicPartition> =
+            process.hosted.keys().copied().filter(|p| !process.topics.contains_key(&p.topic)).collect();
+        for partition in unknown {
+            process.hosted.remove(&partition);
+            broker.disk.remove(partition, keep);
         }
     }
 
@@ -328,10 +345,15 @@ impl World {
         let now = self.now;
         self.net.close(control, Place::Broker(id), now, loss);
         self.control_lost(id);
+        self.stay_away(id);
+        self.settle();
+    }
+
+    /// A broker without a control connection does not dial until [`Self::rejoin`].
+    pub fn stay_away(&mut self, id: BrokerId) {
         if let Some(process) = self.process(id) {
             process.dial_at = Now(u64::MAX);
         }
-        self.settle();
     }
 
     /// The broker dials the coordinator again, without waiting.

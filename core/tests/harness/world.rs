@@ -80,6 +80,8 @@ pub struct World {
     pub truth: Truth,
     pub coverage: Coverage,
     pub partitions: Vec<TopicPartition>,
+    /// How long it takes until somebody hears that a process has died, in scripts.
+    pub linger_ms: u64,
     /// Whether [`World::trace`] prints.
     pub tracing: bool,
     next: u64,
@@ -101,6 +103,7 @@ impl World {
             truth: Truth::default(),
             coverage: Coverage::default(),
             partitions: Vec::new(),
+            linger_ms: 0,
             tracing: std::env::var("YAK_SIM_TRACE").is_ok(),
             next: 0,
             setup,

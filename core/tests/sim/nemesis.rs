@@ -3,6 +3,7 @@
 use super::plan::{Fault, Plan};
 use crate::harness::disk::Space;
 use crate::harness::{Place, World};
+use yak_core::cluster::Loss;
 use yak_core::partition::Event;
 use yak_protocol::ids::{BrokerId, TopicPartition};
 use yak_protocol::message::Durability;
@@ -249,7 +250,7 @@ impl Nemesis {
             let keep = [world.rng.usize(0..4), world.rng.usize(0..4)];
             let now = world.now;
             let ready = [now + world.rng.u64(0..2_000), now + world.rng.u64(0..50)];
-            world.net.sever(id, keep, ready);
+            world.net.sever(id, keep, ready, Loss::Unknown);
         }
         world.coverage.hit("connections break");
     }
