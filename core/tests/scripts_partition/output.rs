@@ -93,6 +93,7 @@ pub fn view(before: &View, after: &View) -> String {
             if view.leads { "leads".to_owned() } else { "does not lead".to_owned() },
             format!("leader {}", view.leader.map_or("none".into(), |leader| leader.to_string())),
             format!("{:?}", view.leader_epoch),
+            format!("promised {:?}", view.promised),
             format!("{:?}", view.partition_epoch),
             format!("hw {}", view.high_watermark),
             if view.high_watermark_known { "hw known".to_owned() } else { "hw unknown".to_owned() },
