@@ -219,7 +219,7 @@ fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Journa
 
 /// Makes the folder, and its name durable.
 fn make_dir(dir: &Path) -> io::Result<()> {
-    if dir.exists() {
+    if dir.is_dir() {
         return Ok(());
     }
     std::fs::create_dir_all(dir)?;
