@@ -68,6 +68,8 @@ impl SegmentWriter {
             }
             state.flushed_end = end;
             drop(state);
+            let bytes = batches.iter().map(|batch| batch.bytes.len() as u64).sum();
+            self.shared.flushed(bytes);
             if !snapshot.gone {
                 self.write_index(log)?;
             }

@@ -222,6 +222,16 @@ impl Shared {
         self.appended_bytes.load(Ordering::Acquire).saturating_sub(self.flushed_bytes.load(Ordering::Acquire))
     }
 
+    /// So many more bytes are in their segments: appends that wait for that may go on.
+    pub(crate) fn flushed(&self, bytes: u64) {
+        let before = self.unflushed_bytes();
+        self.flushed_bytes.fetch_add(bytes, Ordering::AcqRel);
+        if bytes > 0 && before > self.config.dirty_bytes_max {
+            drop(self.progress.get());
+            self.progress_wake.notify_all();
+        }
+    }
+
     /// Wakes the flusher: something changed, and a checkpoint is due in a while.
     pub(crate) fn note_change(&self, wants_spare: bool) {
         let much = self.unflushed_bytes() >= self.config.write_behind_bytes;

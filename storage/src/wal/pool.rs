@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Ready files that are kept; more are removed.
-const SPARES: usize = 1;
+const SPARES: usize = 4;
 /// The first file of an empty dir: small, so that the first publish does not wait for zeros.
 const FIRST_FILE_BYTES: u64 = 4 << 20;
 /// How much of a new file is written before it is synced.
@@ -99,7 +99,7 @@ impl Pool {
 
     /// Makes a file ready for later.
     pub(crate) fn make_spare(&self) -> Result<(), Fault> {
-        let blank = self.make(self.file_bytes)?;
+        let blank = self.make(self.file_bytes, self.file_bytes)?;
         self.lock().spares.push(blank);
         Ok(())
     }
@@ -118,12 +118,14 @@ impl Pool {
             Take::Next => self.file_bytes,
             Take::Need => self.file_bytes.min(NEED_FILE_BYTES),
         };
-        self.make(usual.max(least))
+        let length = usual.max(least);
+        self.make(length, if how == Take::Next { 0 } else { length })
     }
 
     // Zeros are written, not only reserved: a sync after a write into blocks that were never written has
-    // to record that they now are, which costs more than the data.
-    fn make(&self, length: u64) -> Result<Blank, Fault> {
+    // to record that they now are, which costs more than the data. But when the log outruns the making of
+    // spare files, rounds do not wait for zeros.
+    fn make(&self, length: u64, zeros_to: u64) -> Result<Blank, Fault> {
         let slot = {
             let mut files = self.lock();
             files.next_slot += 1;
@@ -134,14 +136,15 @@ impl Pool {
             file.allocate(length)?;
             let zeros = vec![0; 1 << 20];
             let mut at = 0;
-            while at < length {
-                let step = (length - at).min(zeros.len() as u64);
+            while at < zeros_to {
+                let step = (zeros_to - at).min(zeros.len() as u64);
                 write_all(file.as_ref(), &zeros[..usize::try_from(step).map_err(io::Error::other)?], at)?;
                 at += step;
                 // A little at a time: a long sync would hold up those of the rounds.
-                if at.is_multiple_of(ZEROS_PER_SYNC) && at < length {
-                    if let Err(error) = file.sync() {
-                        return Ok((file, Err(error)));
+                if at.is_multiple_of(ZEROS_PER_SYNC) {
+                    let synced = file.sync();
+                    if synced.is_err() {
+                        return Ok((file, synced));
                     }
                 }
             }
@@ -214,7 +217,7 @@ impl Pool {
 pub(crate) enum Take {
     /// As fast as possible.
     First,
-    /// As configured.
+    /// As configured, though without zeros.
     Next,
     /// As small as will do.
     Need,
