@@ -2,23 +2,11 @@
 
 use crate::harness::{Process, until, yak};
 use rustix::process::Signal;
-use std::net::TcpListener;
 use std::path::Path;
 
-/// A free port with so many free ones behind it, as far as anybody can know.
-fn base_port(behind: u16) -> u16 {
-    until("neighbouring free ports", || {
-        let first = TcpListener::bind("127.0.0.1:0").ok()?;
-        let base = first.local_addr().ok()?.port();
-        let others = (1..=behind).map(|n| TcpListener::bind(("127.0.0.1", base.checked_add(n)?)).ok());
-        others.collect::<Option<Vec<_>>>().map(|_| base)
-    })
-}
-
 fn start(data: &Path) -> (Process, String) {
-    let base = base_port(3).to_string();
     let data = data.to_str().expect("a temporary folder has a plain name");
-    let mut dev = Process::start(&["dev", "--data", data, "--base-port", &base]);
+    let mut dev = Process::start(&["dev", "--data", data, "--base-port", "0"]);
     let brokers = dev.ready();
     (dev, brokers)
 }
@@ -91,8 +79,8 @@ fn dev_ends_cleanly_on_sigterm_keeps_its_data_and_clean_deletes_only_that() {
     dev.signal(Signal::INT);
     dev.finish().expect_code(0);
 
-    let (base, data) = (base_port(1).to_string(), dir.path().to_str().expect("a plain name"));
-    let mut dev = Process::start(&["dev", "--data", data, "--base-port", &base, "--nodes", "1", "--clean"]);
+    let data = dir.path().to_str().expect("a plain name");
+    let mut dev = Process::start(&["dev", "--data", data, "--base-port", "0", "--nodes", "1", "--clean"]);
     let brokers = dev.ready();
     yak(&["consume", "orders", "-e", "-b", &brokers], "").expect_code(4);
     dev.type_line("quit");
