@@ -16,7 +16,7 @@ use harness::coverage::Coverage;
 use run::{Outcome, run};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use yak_core::rules::Rules;
+use yak_core::rules::{Rule, Rules};
 
 /// How many seeds the test command runs.
 const SEEDS: u64 = 300;
@@ -102,6 +102,34 @@ fn no_fault_breaks_an_invariant() {
     }
 }
 
+/// Which removed rules the simulation notices by itself, and after how many seeds. A measurement, not a
+/// test: `cargo test -p yak-core --test sim -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement of minutes; each rule has a directed script in tests/rules"]
+fn which_removed_rules_are_noticed() {
+    let count = number("YAK_SIM_SEEDS").unwrap_or(5_000);
+    let mut missed = Vec::new();
+    for rule in Rule::ALL {
+        let found = (0..count.div_ceil(BLOCK)).find_map(|block| {
+            let first = 1 + block * BLOCK;
+            let seeds: Vec<u64> = (first..first + BLOCK.min(count)).collect();
+            run_all(&seeds, Rules::without(*rule)).into_iter().find(|outcome| outcome.failure.is_some())
+        });
+        match found {
+            Some(outcome) => {
+                let text = outcome.failure.unwrap_or_default();
+                let what: String = text.lines().next().unwrap_or_default().chars().take(60).collect();
+                println!("{:<28} seed {:>5}: {what}", rule.name(), outcome.seed);
+            }
+            None => missed.push(rule.name()),
+        }
+    }
+    println!("not noticed in {count} seeds: {missed:?}");
+}
+
+/// Seeds that are run before their outcomes are looked at.
+const BLOCK: u64 = 100;
+
 /// Cases that the whole run must reach, or it tests less than it says.
 const MUST_HAPPEN: &[&str] = &[
     "a leader is elected",
@@ -128,6 +156,7 @@ const MUST_HAPPEN: &[&str] = &[
     "coordinator dies between two effects",
     "a way is cut",
     "connections break",
+    "what somebody says is late",
     "a disk is wiped",
     "an old backup is restored",
     "a bit flips",

@@ -13,7 +13,7 @@ use yak_core::partition::{
 use yak_protocol::defaults;
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{BrokerId, Offset, PartitionEpoch, TopicPartition};
-use yak_protocol::message::{OpenAnswer, ReplicaReport};
+use yak_protocol::message::{Durability, OpenAnswer, ReplicaReport};
 
 /// Batches that one push carries at most.
 const PUSH_BATCHES: usize = 3;
@@ -222,7 +222,11 @@ impl World {
 
     /// The disk writes a round.
     pub fn disk_write(&mut self, id: BrokerId) {
-        let due = self.later();
+        let mut due = self.later();
+        if self.setup.durability == Durability::Replicated && self.setup.delay_ms > 0 {
+            // Nobody waits for this sync, so it comes when it comes.
+            due += self.rng.u64(0..500);
+        }
         let broker = self.broker(id);
         broker.disk_due = due;
         let reports = broker.disk.write();

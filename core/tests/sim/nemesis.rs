@@ -2,9 +2,10 @@
 
 use super::plan::{Fault, Plan};
 use crate::harness::disk::Space;
+use crate::harness::net::Purpose;
 use crate::harness::{Place, World};
 use yak_core::cluster::Loss;
-use yak_core::partition::Event;
+use yak_core::partition::{Event, StreamClass};
 use yak_protocol::ids::{BrokerId, TopicPartition};
 use yak_protocol::message::Durability;
 
@@ -16,6 +17,7 @@ enum Undo {
     ThawCoordinator,
     StartCoordinator,
     HealNetwork,
+    Release(Place, Place, Option<Purpose>),
     FreeDisk(BrokerId),
     /// A draining broker stops, cleanly if it is spared by then.
     Stop(BrokerId),
@@ -81,6 +83,7 @@ impl Nemesis {
                 }
             }
             Undo::HealNetwork => world.net.heal(),
+            Undo::Release(from, to, purpose) => world.net.release(from, to, purpose),
             Undo::FreeDisk(id) => world.broker(id).disk.space = Space::Free,
             Undo::Stop(id) => self.stop(world, id),
         }
@@ -155,6 +158,7 @@ impl Nemesis {
                 self.later(world, 5_000, Undo::HealNetwork);
             }
             Fault::Sever => Self::sever(world),
+            Fault::Stall => self.stall(world, victim),
             Fault::DiskFull => {
                 let space = [Space::AppendsFail, Space::AllFail][world.rng.usize(0..2)];
                 world.broker(victim).disk.space = space;
@@ -240,6 +244,22 @@ impl Nemesis {
         self.later(world, 6_000, Undo::HealNetwork);
     }
 
+    fn stall(&mut self, world: &mut World, victim: BrokerId) {
+        let others = world.brokers.keys().filter(|b| **b != victim).map(|b| Place::Broker(*b));
+        let mut others: Vec<Place> = others.collect();
+        others.extend([Place::Coordinator; 2]);
+        let (victim, other) = (Place::Broker(victim), others[world.rng.usize(0..others.len())]);
+        let (from, to) = if world.rng.bool() { (victim, other) } else { (other, victim) };
+        let streams = [StreamClass::InSync, StreamClass::CatchUp].map(Purpose::Stream);
+        let purposes = if other == Place::Coordinator { vec![Purpose::Control] } else { streams.to_vec() };
+        let until = world.now + world.rng.u64(50..6_000);
+        for purpose in purposes {
+            world.net.hold(from, to, Some(purpose));
+            self.undo.push((until, Undo::Release(from, to, Some(purpose))));
+        }
+        world.coverage.hit("what somebody says is late");
+    }
+
     fn sever(world: &mut World) {
         let all: Vec<_> = world.net.connections().map(|(id, _)| id).collect();
         if all.is_empty() {
@@ -305,6 +325,7 @@ impl Nemesis {
         world.coordinator.frozen = false;
         world.coordinator.crash_in = None;
         world.net.heal();
+        world.net.release_all();
         if world.coordinator.cluster.is_none() {
             world.start_coordinator();
         }

@@ -23,6 +23,8 @@ pub enum Fault {
     Isolate,
     /// A connection breaks.
     Sever,
+    /// What one place says to another waits for a while, and then arrives.
+    Stall,
     DiskFull,
     DiskSlow,
     ClockJump,
@@ -36,7 +38,7 @@ pub enum Fault {
     RestoreBackup,
 }
 
-pub const FAULTS: [Fault; 17] = [
+pub const FAULTS: [Fault; 18] = [
     Fault::Kill,
     Fault::PowerOff,
     Fault::Blackout,
@@ -46,6 +48,7 @@ pub const FAULTS: [Fault; 17] = [
     Fault::Cut,
     Fault::Isolate,
     Fault::Sever,
+    Fault::Stall,
     Fault::DiskFull,
     Fault::DiskSlow,
     Fault::ClockJump,
@@ -95,6 +98,10 @@ impl Plan {
         let mut faults = FAULTS.to_vec();
         rng.shuffle(&mut faults);
         faults.truncate(kinds);
+        // What is late is behind most of the rules, so it joins in often, and with weight.
+        if rng.bool() {
+            faults.extend([Fault::Stall; 3]);
+        }
         Self {
             setup,
             faults,
