@@ -30,7 +30,7 @@ pub enum LogOp {
         /// The new end.
         to: Offset,
     },
-    /// Set the segments aside (they go to `orphan/`) and begin an empty log.
+    /// Set the segments aside (they go to `orphan/`, as far as they have been written) and begin an empty log.
     Reset {
         /// The new start and end.
         start: Offset,
