@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod chaos;
 mod coordinator_away;
 mod damage;
 mod fencing;

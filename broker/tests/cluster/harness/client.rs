@@ -21,6 +21,12 @@ impl Client {
         Self { connection }
     }
 
+    /// `None` = nobody listens there.
+    pub async fn try_to(address: &str) -> Option<Self> {
+        let (connection, _) = Connection::connect(address, &ConnectOptions::default()).await.ok()?;
+        Some(Self { connection })
+    }
+
     /// Asks; a lost connection or a refusal is an error of the same kind here.
     pub async fn request<M: Message>(&self, message: &M) -> Result<M::Reply, RequestError> {
         self.with_bin(message, Vec::new()).await.map(|(body, _)| body)

@@ -165,6 +165,8 @@ impl Cluster {
             run.await.expect("the coordinator runs until it is told to stop");
         });
         self.coordinator = Some(Running { task, shutdown });
+        eventually("the coordinator answers", || async { self.coordinator_answers().await.then_some(()) })
+            .await;
     }
 
     /// Where the coordinator keeps its journal.
@@ -177,6 +179,10 @@ impl Cluster {
         let running = self.coordinator.take().expect("the coordinator runs");
         running.task.abort();
         let _ = running.task.await;
+        // A journal entry that was being written keeps the dir locked until it is; a killed process has no
+        // such afterlife.
+        let lock = std::fs::File::open(self.coordinator_dir().join("lock")).expect("the journal has a lock");
+        eventually("the journal is free", || async { lock.try_lock().ok() }).await;
     }
 
     /// Starts a broker and waits until it is registered and serves.
@@ -241,7 +247,7 @@ impl Cluster {
     }
 
     /// Whether the coordinator takes requests.
-    pub async fn coordinator_answers(&self) -> bool {
+    async fn coordinator_answers(&self) -> bool {
         let Ok((connection, _)) =
             Connection::connect(&self.coordinator_address, &ConnectOptions::default()).await
         else {
