@@ -10,6 +10,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use yak_producer::{Delivered, Delivery, ProduceError, Producer};
 
 /// How many messages wait for their outcome, at most.
@@ -98,10 +99,19 @@ impl Deliveries {
         self.refused.failure(self.noun, message.number, error);
     }
 
-    /// Waits for all outcomes and sums them up.
-    pub(super) async fn finish(mut self, producer: &Producer) -> anyhow::Result<()> {
+    /// Waits for all outcomes, only for a moment more once `shutdown` asks to stop, and sums them up.
+    pub(super) async fn finish(
+        mut self,
+        producer: Producer,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<()> {
         self.sender = None;
-        producer.flush().await;
+        tokio::select! {
+            () = producer.flush() => {}
+            () = a_moment_after(shutdown) => {}
+        }
+        // What is still on its way is abandoned here, and counted as unknown.
+        drop(producer);
         let Some(counting) = self.counting.take() else { return Ok(()) };
         let mut tally = counting.await??;
         tally.failed += self.refused.failed;
@@ -127,6 +137,15 @@ impl Deliveries {
         Err(anyhow::Error::from(error)
             .context(format!("{count} of {all} failed; the first is {noun} {number}")))
     }
+}
+
+/// How long Ctrl-C waits for records that are on their way.
+const INTERRUPTED_GRACE: Duration = Duration::from_secs(1);
+
+/// Returns a moment after `shutdown` has asked to stop.
+pub(super) async fn a_moment_after(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(INTERRUPTED_GRACE).await;
 }
 
 async fn count(

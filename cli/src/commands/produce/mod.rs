@@ -113,9 +113,13 @@ pub async fn run(args: ProduceArgs, context: Context) -> anyhow::Result<()> {
     });
     let producer = Producer::new(cluster, options::producer_config(&args)?, hook);
     let mut deliveries = Deliveries::start(&args, &context, source.bytes());
-    let outcome = publish_all(&args, &context, &producer, source, &mut deliveries).await;
-    // What was sent before a failure or Ctrl-C still gets its outcome; a second Ctrl-C ends the process.
-    let finished = deliveries.finish(&producer).await;
+    // Taking a message may wait for room, so Ctrl-C must reach past it.
+    let outcome = tokio::select! {
+        outcome = publish_all(&args, &context, &producer, source, &mut deliveries) => outcome,
+        () = deliveries::a_moment_after(&context.shutdown) => Ok(()),
+    };
+    // What was sent before a failure or Ctrl-C has a moment for its outcome; a second Ctrl-C ends at once.
+    let finished = deliveries.finish(producer, &context.shutdown).await;
     outcome?;
     finished?;
     if context.interrupted() {
