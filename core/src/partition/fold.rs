@@ -37,8 +37,9 @@ enum State {
 
 impl Fold {
     /// Of a log that was just recovered.
-    pub(super) fn recovered(log_start: Offset, log_end: Offset) -> Self {
-        let empty = log_start == log_end;
+    pub(super) fn recovered(log_end: Offset) -> Self {
+        // A log that retention has emptied still has a snapshot of its producers.
+        let empty = log_end == Offset::ZERO;
         let state = if empty { State::Ready(Producers::default()) } else { State::Unknown };
         Self { state, unwritten: VecDeque::new() }
     }
@@ -103,7 +104,19 @@ impl Fold {
         while pop_back_if(&mut self.unwritten, |batch| batch.base >= end).is_some() {}
     }
 
-    /// The log was cut at `to`, or begins anew there.
+    /// The log was set aside and begins anew: nothing that the old one said counts.
+    pub(super) fn reset(&mut self) {
+        self.unwritten.clear();
+        match &mut self.state {
+            State::Rebuilding { stale, since, .. } => {
+                *stale = true;
+                since.clear();
+            }
+            State::Ready(_) | State::Unknown => self.state = State::Unknown,
+        }
+    }
+
+    /// The log was cut at `to`.
     pub(super) fn cut(&mut self, to: Offset) {
         self.drop_unwritten(to);
         match &mut self.state {
@@ -112,6 +125,14 @@ impl Fold {
                 since.retain(|batch| batch.end() <= to);
             }
             State::Ready(_) | State::Unknown => self.state = State::Unknown,
+        }
+    }
+
+    /// The state up to the end of what is written, if it is known.
+    pub(super) fn known(&self) -> Option<&Producers> {
+        match &self.state {
+            State::Ready(producers) => Some(producers),
+            State::Unknown | State::Rebuilding { .. } => None,
         }
     }
 

@@ -221,7 +221,7 @@ impl Follower {
             return self.pause(now, "the leader's log start lies within this log");
         }
         local.log.change(DiskOp::Reset { start, epochs }, effects);
-        local.fold.cut(start);
+        local.fold.reset();
         local.damage.remove(Offset::ZERO, Offset(u64::MAX));
     }
 

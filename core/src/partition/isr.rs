@@ -67,16 +67,18 @@ impl Proposals {
         }
     }
 
-    /// The coordinator has definitely not applied the proposal for that record.
-    pub(super) fn on_refused(&mut self, partition_epoch: PartitionEpoch, not_before: Now) {
+    /// The coordinator has definitely not applied the proposal for that record. Returns whom it named.
+    pub(super) fn on_refused(&mut self, partition_epoch: PartitionEpoch, not_before: Now) -> Vec<BrokerId> {
         let Some(proposal) = self.pending.take_if(|proposal| proposal.partition_epoch == partition_epoch)
         else {
-            return;
+            return Vec::new();
         };
         self.not_before = Some(not_before);
+        let named: Vec<BrokerId> = proposal.isr.iter().map(|(id, _)| *id).collect();
         if proposal.resent {
-            self.doubtful.extend(proposal.isr.iter().map(|(id, _)| *id));
+            self.doubtful.extend(&named);
         }
+        named
     }
 
     /// What to send again at `now`. Without rule R8 a timeout forgets the proposal instead.

@@ -17,6 +17,9 @@ use yak_protocol::message::{Ack, IsrProposal, Open, OpenAnswer, Opened};
 /// How long until the start of the epoch is written again after the disk refused it.
 const START_RETRY: Duration = Duration::from_secs(1);
 
+/// For how many retries a follower waits whose proposal was refused and that was the only one in it.
+const REFUSED_TURNS: u32 = 4;
+
 /// How far the start of the epoch is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Start {
@@ -106,6 +109,9 @@ impl Leader {
         self.adopt_replicas(local, now);
         let newer = record.info.partition_epoch > before.info.partition_epoch;
         self.proposals.on_record(record.info.partition_epoch, newer);
+        if newer {
+            self.table.values_mut().for_each(|progress| progress.refused_until = None);
+        }
         for id in record.info.isr.iter().filter(|id| !before.info.isr.contains(id)) {
             if let Some(progress) = self.table.get_mut(id) {
                 progress.forgive(now);
@@ -215,7 +221,18 @@ impl Leader {
 
     /// The coordinator refused a proposal.
     pub(super) fn on_refused(&mut self, partition_epoch: PartitionEpoch, local: &Local, now: Now) {
-        self.proposals.on_refused(partition_epoch, now + local.config.proposal_retry);
+        let Some(record) = &local.record else { return };
+        let retry = local.config.proposal_retry;
+        let named = self.proposals.on_refused(partition_epoch, now + retry);
+        let added: Vec<BrokerId> = named.into_iter().filter(|id| !record.info.isr.contains(id)).collect();
+        // One of them may be why (a replica with damage, say), and must not keep the others out: they are
+        // proposed one by one, and who is refused alone waits.
+        let alone = added.len() == 1;
+        for (turn, id) in (1..).zip(added) {
+            if let Some(progress) = self.table.get_mut(&id) {
+                progress.refused_until = Some(now + retry * if alone { REFUSED_TURNS } else { turn });
+            }
+        }
     }
 
     /// After every event: what follows for the commit and the ISR.
@@ -309,7 +326,8 @@ impl Leader {
         )
     }
 
-    /// Followers outside the ISR that are live and seen in this epoch, with their acknowledged ends.
+    /// Followers outside the ISR that are live, seen in this epoch and not just refused, with their
+    /// acknowledged ends.
     fn eligible<'a>(
         &'a self,
         local: &'a Local,
@@ -320,7 +338,8 @@ impl Leader {
             let acked = progress.acked.filter(|_| progress.is_open() || !rules.r5_seen_this_epoch())?;
             let known = record.unfenced.get(id)?;
             let current = *known == progress.broker_epoch || !rules.r9_broker_epoch();
-            (current && !record.info.isr.contains(id)).then_some((*id, progress, acked))
+            let open = current && progress.refused_until.is_none();
+            (open && !record.info.isr.contains(id)).then_some((*id, progress, acked))
         })
     }
 
@@ -392,7 +411,9 @@ impl Leader {
         let lag_max = local.config.replica_lag_max;
         let lagging = record.info.isr.iter().filter_map(|id| self.table.get(id)?.lag_deadline(lag_max)).min();
         let joins = self.candidates(local, record).next().map(|_| Now::default());
-        self.proposals.deadline(joins.into_iter().chain(lagging).min())
+        let again = self.table.values().filter_map(|progress| progress.refused_until).min();
+        let due = self.proposals.deadline(joins.into_iter().chain(lagging).min());
+        due.into_iter().chain(again).min()
     }
 
     pub(super) fn assert_invariants(&self, local: &Local) {

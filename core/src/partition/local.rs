@@ -53,7 +53,7 @@ impl Local {
         Self {
             config,
             log: Log::recovered(log),
-            fold: Fold::recovered(log.log_start, log.log_end),
+            fold: Fold::recovered(log.log_end),
             damage: Damage::recovered(&log.damaged),
             record: None,
             high_watermark,

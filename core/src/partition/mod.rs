@@ -248,7 +248,9 @@ impl Replica {
         let Self { local, role, .. } = self;
         if local.record.is_some() {
             effects.extend(local.damage.take_report().map(|damaged| Effect::ReportDamage { damaged }));
-            let rebuild = local.fold.ask(local.log.written_end());
+            // A log that is being set aside has nothing to say.
+            let written_end = Some(local.log.written_end()).filter(|end| *end >= local.log.start());
+            let rebuild = written_end.and_then(|end| local.fold.ask(end));
             effects.extend(rebuild.map(|end| Effect::RebuildProducers { end }));
         }
         match role {
@@ -296,6 +298,13 @@ impl Replica {
             Role::Resting(_) => None,
         };
         role.into_iter().chain(self.local.parked.next_deadline()).min()
+    }
+
+    /// What is known of producers up to the view's `log_end`; `None` while it is read back. For snapshots and
+    /// for checking invariant I12.
+    #[must_use]
+    pub fn producers(&self) -> Option<&Producers> {
+        self.local.fold.known()
     }
 
     /// What readers may see.

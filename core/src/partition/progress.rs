@@ -21,6 +21,8 @@ pub(super) struct Progress {
     lag: Option<Lag>,
     /// Whether it has been behind for too long, as of the last look.
     pub(super) late: bool,
+    /// The coordinator has refused it as a member: not proposed again before that time.
+    pub(super) refused_until: Option<Now>,
     /// Its open session.
     session: Option<Session>,
 }
@@ -69,6 +71,7 @@ impl Progress {
             acked: None,
             lag: Some(Lag { caught_up: now, sample: None, ever: false }),
             late: false,
+            refused_until: None,
             session: None,
         }
     }
@@ -207,6 +210,7 @@ impl Progress {
 
     /// Time passed.
     pub(super) fn tick(&mut self, now: Now) {
+        self.refused_until = self.refused_until.filter(|until| *until > now);
         if let Some(session) = &mut self.session {
             session.held_until = session.held_until.filter(|until| *until > now);
         }

@@ -1,10 +1,10 @@
 //! A broker's shell, control side: its session with the coordinator, metadata, leases and timers.
 
-use super::disk::Disk;
+use super::disk::{Disk, Report};
 use super::net::{ConnId, Place};
 use super::replica::Hosted;
 use super::world::World;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use yak_core::cluster::Loss;
 use yak_core::partition::{Event, Now, StreamClass, StreamId};
 use yak_protocol::ids::{
@@ -34,6 +34,8 @@ pub struct Broker {
     /// How many processes it has had, and how many tickets they gave out.
     pub starts: u128,
     pub tickets: u64,
+    /// What the disk has yet to tell the replicas, each with the moment from which it can be heard.
+    pub reports: VecDeque<(u64, TopicPartition, Report)>,
 }
 
 /// Work beside the machines.
@@ -123,6 +125,7 @@ impl Broker {
             tainted: false,
             starts: 0,
             tickets: 0,
+            reports: VecDeque::new(),
         }
     }
 
@@ -204,6 +207,7 @@ impl World {
         }
         broker.frozen = false;
         broker.disk.crash(keep);
+        broker.reports.clear();
         // What was lost counts until a session is granted that knows of it.
         broker.disk.identity.same_boot &= same_boot;
         self.trace(|| format!("{id:?} dies, keeps {keep}"));

@@ -336,5 +336,8 @@ impl World {
         }
         let next = visible.last().map_or(position, Batch::end);
         self.consumers[consumer].positions.insert(id, next);
+        if next < view.high_watermark.0 {
+            self.look_for_damage(broker, id, next);
+        }
     }
 }

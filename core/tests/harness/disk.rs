@@ -3,7 +3,7 @@
 //! the round that was written.
 
 use super::log::{Change, Log, Op};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use yak_core::partition::OpSeq;
 use yak_protocol::ids::{BrokerEpoch, BrokerId, ClusterId, CoordinatorEpoch, DataDirId, TopicPartition};
 
@@ -52,6 +52,8 @@ pub struct Disk {
     orphans: BTreeMap<TopicPartition, Log>,
     /// Watermark hints that the next checkpoint writes.
     hints: BTreeMap<TopicPartition, u64>,
+    /// Logs whose submitter has yet to learn of a failure: what it submits meanwhile is dropped.
+    deaf: BTreeSet<TopicPartition>,
     queued: Vec<(TopicPartition, Op)>,
     written: Vec<(TopicPartition, Op)>,
 }
@@ -98,7 +100,14 @@ impl Disk {
 
     pub fn submit(&mut self, id: TopicPartition, op: Op) {
         assert!(self.live.contains_key(&id), "an operation on a log that was not opened");
-        self.queued.push((id, op));
+        if !self.deaf.contains(&id) {
+            self.queued.push((id, op));
+        }
+    }
+
+    /// The submitter knows of the failure: what it submits from here on counts again.
+    pub fn resume(&mut self, id: TopicPartition) {
+        self.deaf.remove(&id);
     }
 
     pub fn set_hint(&mut self, id: TopicPartition, high_watermark: u64) {
@@ -133,6 +142,7 @@ impl Disk {
             done.insert(id, op.seq);
             self.written.push((id, op));
         }
+        self.deaf.extend(failed.keys().copied());
         let written = done.into_iter().map(|(id, seq)| (id, Report::Written(seq)));
         written.chain(failed.into_iter().map(|(id, seq)| (id, Report::Failed(seq)))).collect()
     }
@@ -170,13 +180,14 @@ impl Disk {
             assert!(fits, "replay differs from what was written: {op:?}");
         }
         self.queued.clear();
+        self.deaf.clear();
         self.hints.clear();
         self.live = self.durable.clone();
         self.identity.clean_shutdown = false;
     }
 
     /// Changes what is on the platter, between two lives of the broker.
-    pub fn tamper(&mut self, id: TopicPartition, change: impl Fn(&mut Log)) {
+    pub fn tamper(&mut self, id: TopicPartition, mut change: impl FnMut(&mut Log)) {
         for log in [self.durable.get_mut(&id), self.live.get_mut(&id)].into_iter().flatten() {
             change(log);
         }

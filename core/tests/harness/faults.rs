@@ -164,6 +164,12 @@ impl World {
         Err(format!("not whole a minute after all faults\n{}", self.describe()))
     }
 
+    /// Whether a disk has damage that nobody has come across yet.
+    pub fn is_rotten(&self) -> bool {
+        let logs = self.brokers.values().flat_map(|b| b.disk.partitions().filter_map(|id| b.disk.live(id)));
+        logs.into_iter().any(|log| !log.latent.is_empty())
+    }
+
     /// Whether everything is as it should be without faults.
     pub fn is_whole(&self) -> bool {
         self.partitions.iter().all(|id| self.is_partition_whole(*id))

@@ -1,7 +1,7 @@
 //! One replica's log as a simulated disk has it: batches, each with a digest of everything up to it,
 //! so that "these two logs agree up to here" is one comparison.
 
-use yak_core::partition::{OpSeq, RecoveredLog, Sequence};
+use yak_core::partition::{OpSeq, Producers, RecoveredLog, Sequence, Stamped};
 use yak_protocol::ids::{BrokerId, EpochStart, LeaderEpoch, Offset};
 
 /// A batch; its `value` stands for the bytes and is unique in a run.
@@ -73,6 +73,10 @@ pub struct Log {
     pub hint: u64,
     /// Damaged ranges `[from, to)`.
     pub damaged: Vec<(u64, u64)>,
+    /// What the dropped batches said of their producers: kept for longer than they are.
+    pub dropped: Producers,
+    /// Damage that nobody has come across yet.
+    pub latent: Vec<(u64, u64)>,
 }
 
 impl Log {
@@ -120,7 +124,8 @@ impl Log {
     /// Up to `max` whole batches from `from` on, none of them damaged.
     pub fn read(&self, from: u64, max: usize) -> Vec<Batch> {
         let at = self.batches.partition_point(|(b, _)| b.end() <= from);
-        let whole = |b: &Batch| !self.damaged.iter().any(|(lo, hi)| b.base < *hi && *lo < b.end());
+        let bad = || self.damaged.iter().chain(&self.latent);
+        let whole = |b: &Batch| !bad().any(|(lo, hi)| b.base < *hi && *lo < b.end());
         self.batches
             .get(at..)
             .unwrap_or_default()
@@ -130,6 +135,15 @@ impl Log {
             .take_while(|b| whole(b))
             .cloned()
             .collect()
+    }
+
+    /// A read at `at` comes across damage, if there is any.
+    pub fn notice(&mut self, at: u64) -> Option<(u64, u64)> {
+        let place = self.latent.iter().position(|(lo, hi)| *lo <= at && at < *hi)?;
+        let range = self.latent.remove(place);
+        self.damaged.push(range);
+        self.damaged.sort_unstable();
+        Some(range)
     }
 
     pub fn is_damaged_below(&self, end: u64) -> bool {
@@ -162,6 +176,7 @@ impl Log {
                 self.batches.retain(|(b, _)| b.end() <= *to);
                 self.epochs.retain(|e| e.start.0 < *to);
                 self.damaged.retain(|(_, hi)| *hi <= *to);
+                self.latent.retain(|(_, hi)| *hi <= *to);
                 self.hint = self.hint.min(*to);
                 assert_eq!(self.end(), (*to).max(self.first), "cut inside a batch");
             }
@@ -202,11 +217,15 @@ impl Log {
         }
         self.start = to;
         let gone = self.batches.partition_point(|(b, _)| b.end() <= to);
-        if let Some((last, digest)) = self.batches.drain(..gone).next_back() {
-            self.first = last.end();
+        for (batch, digest) in self.batches.drain(..gone) {
+            if let Some(sequence) = batch.sequence {
+                self.dropped.fold(&Stamped { base: Offset(batch.base), count: batch.count, sequence });
+            }
+            self.first = batch.end();
             self.before = digest;
         }
         self.damaged.retain(|(_, hi)| *hi > self.first);
+        self.latent.retain(|(_, hi)| *hi > self.first);
     }
 
     /// Puts the other log's batches in the place of a damaged range; `false` if it lacks them.
@@ -216,7 +235,9 @@ impl Log {
         if intact(source, edge).is_none() || intact(source, edge) != intact(self, edge) {
             return false;
         }
-        if source.damaged.iter().any(|(lo, hi)| *lo < to && from < *hi) || source.start > from {
+        if source.damaged.iter().chain(&source.latent).any(|(lo, hi)| *lo < to && from < *hi)
+            || source.start > from
+        {
             return false;
         }
         self.damaged.retain(|range| *range != (from, to));

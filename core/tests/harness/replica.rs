@@ -2,7 +2,7 @@
 
 use super::broker::Job;
 use super::disk::{Disk, Report};
-use super::log::{Batch, Change, Op};
+use super::log::{Batch, Change, Log, Op};
 use super::net::{ConnId, Message, Place, PublishRequest};
 use super::world::World;
 use std::collections::BTreeMap;
@@ -60,6 +60,17 @@ pub fn head(batch: &Batch) -> BatchHead {
         leader_epoch: yak_protocol::ids::LeaderEpoch(batch.epoch),
         sequence: batch.sequence,
     }
+}
+
+/// What a log says of its producers, up to an end.
+fn fold(log: &Log, end: u64) -> Producers {
+    let mut producers = log.dropped.clone();
+    for batch in log.batches().filter(|b| b.end() <= end) {
+        if let Some(sequence) = batch.sequence {
+            producers.fold(&Stamped { base: Offset(batch.base), count: batch.count, sequence });
+        }
+    }
+    producers
 }
 
 impl World {
@@ -244,20 +255,30 @@ impl World {
 
     fn disk_reports(&mut self, id: BrokerId, reports: Vec<(TopicPartition, Report)>) {
         for (partition, report) in reports {
-            let event = match report {
-                Report::Written(seq) => {
-                    self.observe_written(id, partition);
-                    Event::Written(seq)
-                }
-                Report::Synced(seq) => Event::Synced(seq),
-                Report::Failed(seq) => {
-                    self.coverage.hit("a write fails for lack of space");
-                    let error = WireError::new(ErrorCode::StorageFull, "no space");
-                    Event::WriteFailed { seq, error }
-                }
-            };
-            self.step_replica(id, partition, event, Vec::new());
+            if matches!(report, Report::Written(_)) {
+                self.observe_written(id, partition);
+            }
+            let due = self.later();
+            let reports = &mut self.broker(id).reports;
+            let due = reports.back().map_or(due, |(last, ..)| due.max(*last));
+            reports.push_back((due, partition, report));
         }
+    }
+
+    /// A replica hears from its disk.
+    pub fn disk_reports_arrive(&mut self, id: BrokerId) {
+        let Some((_, partition, report)) = self.broker(id).reports.pop_front() else { return };
+        let event = match report {
+            Report::Written(seq) => Event::Written(seq),
+            Report::Synced(seq) => Event::Synced(seq),
+            Report::Failed(seq) => {
+                self.coverage.hit("a write fails for lack of space");
+                self.broker(id).disk.resume(partition);
+                let error = WireError::new(ErrorCode::StorageFull, "no space");
+                Event::WriteFailed { seq, error }
+            }
+        };
+        self.step_replica(id, partition, event, Vec::new());
     }
 
     fn report_damage(&mut self, id: BrokerId, partition: TopicPartition, damaged: bool) {
@@ -302,9 +323,14 @@ impl World {
         match job {
             Job::Push { id: partition, stream, follower, session, from, high_watermark, log_start } => {
                 let log = self.brokers[&id].disk.live(partition);
-                let batches = log.map_or_else(Vec::new, |l| l.read(from.0, PUSH_BATCHES));
+                let end = self.view(id, partition).map_or(0, |v| v.log_end.0);
+                let mut batches = log.map_or_else(Vec::new, |l| l.read(from.0, PUSH_BATCHES));
+                batches.retain(|b| b.end() <= end);
                 let batches =
                     if batches.first().is_some_and(|b| b.base == from.0) { batches } else { Vec::new() };
+                if batches.is_empty() {
+                    self.look_for_damage(id, partition, from.0);
+                }
                 let next = Offset(batches.last().map_or(from.0, Batch::end));
                 let bytes = next.distance_from(from) * RECORD_BYTES;
                 let push = Message::Push { id: partition, session, from, high_watermark, log_start, batches };
@@ -339,13 +365,36 @@ impl World {
     /// Folds the log as it is now, up to `end`.
     fn rebuild_producers(&mut self, id: BrokerId, partition: TopicPartition, end: Offset) {
         let Some(log) = self.brokers[&id].disk.live(partition) else { return };
-        let mut producers = Producers::default();
-        for batch in log.batches().filter(|b| b.end() <= end.0) {
-            if let Some(sequence) = batch.sequence {
-                producers.fold(&Stamped { base: Offset(batch.base), count: batch.count, sequence });
+        let producers = fold(log, end.0);
+        self.step_replica(id, partition, Event::ProducersRebuilt { producers, end }, Vec::new());
+    }
+
+    /// A read got nothing: if that is for damage which nobody knew of, the replica is told.
+    pub fn look_for_damage(&mut self, id: BrokerId, partition: TopicPartition, at: u64) {
+        let mut found = None;
+        self.broker(id).disk.tamper(partition, |log| found = log.notice(at).or(found));
+        if let Some((from, to)) = found {
+            self.coverage.hit("a read finds damage");
+            let event = Event::DamageFound { from: Offset(from), to: Offset(to) };
+            self.step_replica(id, partition, event, Vec::new());
+        }
+    }
+
+    /// What a replica knows of its producers is the fold of its log (I12).
+    pub fn check_producers(&mut self) {
+        let hosted =
+            self.brokers.iter().filter_map(|(id, broker)| Some((*id, broker, broker.process.as_ref()?)));
+        let mut broken = Vec::new();
+        for (id, broker, process) in hosted {
+            for (partition, hosted) in &process.hosted {
+                let Some(known) = hosted.replica.producers() else { continue };
+                let log = broker.disk.live(*partition).expect("hosted logs are open");
+                if *known != fold(log, hosted.view.log_end.0) {
+                    broken.push(format!("{id:?} {partition:?}: {known:?}\n{log:?}"));
+                }
             }
         }
-        self.step_replica(id, partition, Event::ProducersRebuilt { producers, end }, Vec::new());
+        broken.into_iter().for_each(|text| self.truth.violate("I12", text));
     }
 
     /// What the broker's replica of a partition shows.

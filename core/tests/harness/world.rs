@@ -50,6 +50,8 @@ pub enum Item {
     Deliver(Direction),
     Write(BrokerId),
     Sync(BrokerId),
+    /// A replica hears from the disk.
+    Report(BrokerId),
     /// The job with this number.
     Job(u64),
     Timer(Place),
@@ -188,6 +190,9 @@ impl World {
             if broker.runs() && broker.disk.can_write() && !broker.hold_write {
                 items.push((broker.disk_due, Item::Write(*id)));
             }
+            if let Some((due, ..)) = broker.reports.front().filter(|_| broker.runs()) {
+                items.push((*due, Item::Report(*id)));
+            }
             if broker.runs() && broker.disk.can_sync() && !broker.hold_sync {
                 items.push((broker.disk_due, Item::Sync(*id)));
             }
@@ -215,6 +220,7 @@ impl World {
             Item::Deliver(direction) => self.deliver(direction),
             Item::Write(id) => self.disk_write(id),
             Item::Sync(id) => self.disk_sync(id),
+            Item::Report(id) => self.disk_reports_arrive(id),
             Item::Job(number) => {
                 let Some(pending) = self.jobs.remove(&number) else { return };
                 if self.incarnation(pending.broker) == Some(pending.incarnation) {

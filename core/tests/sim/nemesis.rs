@@ -53,7 +53,7 @@ impl Nemesis {
         }
         if self.next_at <= now {
             self.next_at = now + world.rng.u64(1..=self.plan.pause_ms * 2);
-            if self.lost.is_some() && world.is_whole() {
+            if self.lost.is_some() && world.is_whole() && !world.is_rotten() {
                 self.lost = None;
                 world.truth.copies_lost = 0;
             }
@@ -284,6 +284,10 @@ impl Nemesis {
         if !self.may_lose(world) {
             return;
         }
+        if fault == Fault::BitFlip && world.rng.bool() {
+            self.rot(world, victim);
+            return;
+        }
         let unsynced = world.brokers[&victim].disk.unsynced();
         world.crash_broker(victim, unsynced, true);
         match fault {
@@ -317,6 +321,22 @@ impl Nemesis {
         self.lost = Some(victim);
         world.truth.copies_lost = 1;
         self.later(world, 4_000, Undo::StartBroker(victim));
+    }
+
+    /// A bit flips under a running broker, and nobody knows until it is read.
+    fn rot(&mut self, world: &mut World, victim: BrokerId) {
+        let at = world.rng.usize(0..1000);
+        for id in world.partitions.clone() {
+            let Some(log) = world.brokers[&victim].disk.durable(id) else { continue };
+            let count = log.batches().count();
+            let Some(batch) = log.batches().nth(at % count.max(1)) else { continue };
+            let range = (batch.base.max(log.start()), batch.end());
+            world.broker(victim).disk.tamper(id, |log| log.latent.push(range));
+            world.truth.disks_lost = true;
+            world.truth.copies_lost = 1;
+            self.lost = Some(victim);
+            world.coverage.hit("a bit flips unnoticed");
+        }
     }
 
     /// Everything is put right: from here on the cluster must recover.

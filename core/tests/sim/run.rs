@@ -91,6 +91,7 @@ impl Run {
                 backup_at = self.world.now + 2_500;
                 self.back_up();
                 self.poll();
+                self.world.check_producers();
             }
             let until = self.nemesis.next_at().min(backup_at).min(end);
             self.step(&mut items, until);
@@ -172,14 +173,29 @@ impl Run {
 
     /// Replicas are equal by now; consumers read everything.
     fn verdict(&mut self) -> Option<String> {
-        self.poll();
-        for partition in self.world.partitions.clone() {
-            let position = self.world.consumers[0].positions.get(&partition).copied().unwrap_or(0);
-            let end = self.world.truth.committed_end(partition);
-            if position != end {
-                return Some(format!("unseen: {partition:?} read up to {position}, committed up to {end}"));
+        self.world.check_producers();
+        let deadline = self.world.now + RECOVERY_MS;
+        let mut items = Vec::new();
+        loop {
+            self.poll();
+            if let Some(failure) = self.broken() {
+                return Some(failure);
+            }
+            let unread = self.world.partitions.iter().find_map(|partition| {
+                let position = self.world.consumers[0].positions.get(partition).copied().unwrap_or(0);
+                let end = self.world.truth.committed_end(*partition);
+                (position != end)
+                    .then(|| format!("{partition:?} read up to {position}, committed up to {end}"))
+            });
+            let unread = unread?;
+            if self.world.now >= deadline {
+                return Some(format!("unseen: {unread}"));
+            }
+            // A read may have come across damage, which is repaired first.
+            let until = self.world.now + 100;
+            while self.world.now < until {
+                self.step(&mut items, until);
             }
         }
-        self.broken()
     }
 }
