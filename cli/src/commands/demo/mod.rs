@@ -226,7 +226,7 @@ fn key_of(line: &[u8]) -> &[u8] {
     end.map_or(line.get(..1).unwrap_or_default(), |end| &line[..end])
 }
 
-/// Whether a record's partition is one that its key belongs to; used to follow acknowledgements by partition.
+/// The partition of a line's key. Chosen here, as the producer would, to follow acknowledgements by partition.
 fn partition_of(line: &[u8], partitions: u32) -> PartitionIndex {
     yak_protocol::partitioner::partition_for_key(key_of(line), partitions)
 }
