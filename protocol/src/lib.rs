@@ -8,6 +8,7 @@ pub mod envelope;
 pub mod error;
 pub mod frame;
 pub mod ids;
+pub mod json;
 pub mod message;
 pub mod names;
 #[cfg(feature = "net")]

@@ -11,7 +11,7 @@
 
 mod body;
 mod encode;
-mod walk;
+pub(crate) mod walk;
 
 pub use body::{body, outcome, refusal};
 pub use encode::{EncodeError, Encoded, encode, encode_reply};
@@ -147,7 +147,10 @@ impl Head<'_> {
     /// # Errors
     /// [`FrameError::Malformed`]: the body is no map, nests too deeply, claims more than there is, or
     /// bytes are left over.
-    fn rest(&self, frame: &[u8]) -> Result<(std::ops::Range<usize>, std::ops::Range<usize>), FrameError> {
+    pub(crate) fn rest(
+        &self,
+        frame: &[u8],
+    ) -> Result<(std::ops::Range<usize>, std::ops::Range<usize>), FrameError> {
         Walk::new(frame, self.body_at).map("the body, a map,")?;
         let mut walk = Walk::new(frame, self.body_at);
         walk.skip(1)?;

@@ -5,31 +5,48 @@ use crate::frame::FrameError;
 use rmp::Marker;
 
 /// Reads forward through one frame; every length and count is checked against the bytes that are left.
-pub(super) struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 /// What stands at one place of the frame.
-enum Step {
-    /// A value without values inside; it has been passed.
-    Leaf,
-    /// An array or a map of so many values (keys count); its head has been passed.
-    Holds(u64),
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Value<'a> {
+    /// Nothing.
+    Nil,
+    /// True or false.
+    Bool(bool),
+    /// A whole number in an unsigned form.
+    Unsigned(u64),
+    /// A whole number in a signed form.
+    Signed(i64),
+    /// A floating point number.
+    Float(f64),
+    /// A string; whether it is UTF-8 has not been checked.
+    Str(&'a [u8]),
+    /// A byte string.
+    Bin(&'a [u8]),
+    /// An extension: its type, its bytes.
+    Extension(i8, &'a [u8]),
+    /// The head of an array of so many values.
+    Array(u64),
+    /// The head of a map of so many pairs.
+    Map(u64),
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(bytes: &'a [u8], at: usize) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], at: usize) -> Self {
         Self { bytes, at }
     }
 
     /// Where the walk stands.
-    pub(super) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
     /// How many bytes are left.
-    pub(super) fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.bytes.len() - self.at
     }
 
@@ -60,7 +77,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The marker at this place, without passing it; `None` at the end.
-    pub(super) fn peek(&self) -> Option<Marker> {
+    pub(crate) fn peek(&self) -> Option<Marker> {
         self.bytes.get(self.at).map(|byte| Marker::from_u8(*byte))
     }
 
@@ -74,7 +91,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The count of an array.
-    pub(super) fn array(&mut self, wanted: &str) -> Result<u64, FrameError> {
+    pub(crate) fn array(&mut self, wanted: &str) -> Result<u64, FrameError> {
         let (marker, start) = self.marker(wanted)?;
         match marker {
             Marker::FixArray(count) => Ok(u64::from(count)),
@@ -85,7 +102,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The count of a map's pairs.
-    pub(super) fn map(&mut self, wanted: &str) -> Result<u64, FrameError> {
+    pub(crate) fn map(&mut self, wanted: &str) -> Result<u64, FrameError> {
         let (marker, start) = self.marker(wanted)?;
         match marker {
             Marker::FixMap(count) => Ok(u64::from(count)),
@@ -96,7 +113,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A whole number from 0 up, in any of MessagePack's widths.
-    pub(super) fn unsigned(&mut self, wanted: &str) -> Result<u64, FrameError> {
+    pub(crate) fn unsigned(&mut self, wanted: &str) -> Result<u64, FrameError> {
         let (marker, start) = self.marker(wanted)?;
         // A non-negative number in a signed form is what some libraries write.
         let signed = |number: u64, width: u32| (number >> (width - 1) == 0).then_some(number);
@@ -117,7 +134,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A text.
-    pub(super) fn text(&mut self, wanted: &str) -> Result<&'a str, FrameError> {
+    pub(crate) fn text(&mut self, wanted: &str) -> Result<&'a str, FrameError> {
         let (marker, start) = self.marker(wanted)?;
         let count = match marker {
             Marker::FixStr(count) => u64::from(count),
@@ -131,7 +148,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A byte string.
-    pub(super) fn binary(&mut self, wanted: &str) -> Result<&'a [u8], FrameError> {
+    pub(crate) fn binary(&mut self, wanted: &str) -> Result<&'a [u8], FrameError> {
         let (marker, start) = self.marker(wanted)?;
         let count = match marker {
             Marker::Bin8 => self.number(1, start)?,
@@ -143,7 +160,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Passes one value and everything in it. `outer` is how many containers it stands in.
-    pub(super) fn skip(&mut self, outer: usize) -> Result<(), FrameError> {
+    pub(crate) fn skip(&mut self, outer: usize) -> Result<(), FrameError> {
         let mut pending = [0u64; NESTING_MAX + 1];
         let mut depth = 0;
         let mut values = 0;
@@ -161,7 +178,12 @@ impl<'a> Walk<'a> {
             if values > FRAME_VALUES_MAX {
                 return Err(Self::malformed(start, format!("more than {FRAME_VALUES_MAX} values")));
             }
-            if let Step::Holds(count) = self.step()? {
+            let holds = match self.value()? {
+                Value::Array(count) => Some(count),
+                Value::Map(pairs) => Some(2 * pairs),
+                _ => None,
+            };
+            if let Some(count) = holds {
                 if count > self.left() as u64 {
                     let left = self.left();
                     let what = format!("a container of {count} values, but only {left} bytes are left");
@@ -176,41 +198,79 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn step(&mut self) -> Result<Step, FrameError> {
+    /// One value; of an array or a map its head only.
+    pub(crate) fn value(&mut self) -> Result<Value<'a>, FrameError> {
         let (marker, start) = self.marker("a value")?;
-        let bytes = match marker {
-            Marker::FixPos(_) | Marker::FixNeg(_) | Marker::Null | Marker::False | Marker::True => 0,
-            Marker::U8 | Marker::I8 => 1,
-            Marker::U16 | Marker::I16 => 2,
-            Marker::U32 | Marker::I32 | Marker::F32 => 4,
-            Marker::U64 | Marker::I64 | Marker::F64 => 8,
-            Marker::FixExt1 => 2,
-            Marker::FixExt2 => 3,
-            Marker::FixExt4 => 5,
-            Marker::FixExt8 => 9,
-            Marker::FixExt16 => 17,
-            Marker::Ext8 => self.number(1, start)? + 1,
-            Marker::Ext16 => self.number(2, start)? + 1,
-            Marker::Ext32 => self.number(4, start)? + 1,
-            Marker::FixStr(count) => u64::from(count),
-            Marker::Str8 | Marker::Bin8 => self.number(1, start)?,
-            Marker::Str16 | Marker::Bin16 => self.number(2, start)?,
-            Marker::Str32 | Marker::Bin32 => self.number(4, start)?,
-            Marker::FixArray(count) => return Ok(Step::Holds(u64::from(count))),
-            Marker::Array16 => return Ok(Step::Holds(self.number(2, start)?)),
-            Marker::Array32 => return Ok(Step::Holds(self.number(4, start)?)),
-            Marker::FixMap(count) => return Ok(Step::Holds(2 * u64::from(count))),
-            Marker::Map16 => return Ok(Step::Holds(2 * self.number(2, start)?)),
-            Marker::Map32 => return Ok(Step::Holds(2 * self.number(4, start)?)),
+        let what = name(marker);
+        Ok(match marker {
+            Marker::Null => Value::Nil,
+            Marker::False => Value::Bool(false),
+            Marker::True => Value::Bool(true),
+            Marker::FixPos(number) => Value::Unsigned(u64::from(number)),
+            Marker::FixNeg(number) => Value::Signed(i64::from(number)),
+            Marker::U8 => Value::Unsigned(u64::from(self.fixed::<1>(start, what)?[0])),
+            Marker::U16 => Value::Unsigned(u64::from(u16::from_be_bytes(self.fixed(start, what)?))),
+            Marker::U32 => Value::Unsigned(u64::from(u32::from_be_bytes(self.fixed(start, what)?))),
+            Marker::U64 => Value::Unsigned(u64::from_be_bytes(self.fixed(start, what)?)),
+            Marker::I8 => Value::Signed(i64::from(i8::from_be_bytes(self.fixed(start, what)?))),
+            Marker::I16 => Value::Signed(i64::from(i16::from_be_bytes(self.fixed(start, what)?))),
+            Marker::I32 => Value::Signed(i64::from(i32::from_be_bytes(self.fixed(start, what)?))),
+            Marker::I64 => Value::Signed(i64::from_be_bytes(self.fixed(start, what)?)),
+            Marker::F32 => Value::Float(f64::from(f32::from_be_bytes(self.fixed(start, what)?))),
+            Marker::F64 => Value::Float(f64::from_be_bytes(self.fixed(start, what)?)),
+            Marker::FixStr(count) => Value::Str(self.take(u64::from(count), start, what)?),
+            Marker::Str8 => Value::Str(self.sized(1, start, what)?),
+            Marker::Str16 => Value::Str(self.sized(2, start, what)?),
+            Marker::Str32 => Value::Str(self.sized(4, start, what)?),
+            Marker::Bin8 => Value::Bin(self.sized(1, start, what)?),
+            Marker::Bin16 => Value::Bin(self.sized(2, start, what)?),
+            Marker::Bin32 => Value::Bin(self.sized(4, start, what)?),
+            Marker::FixArray(count) => Value::Array(u64::from(count)),
+            Marker::Array16 => Value::Array(self.number(2, start)?),
+            Marker::Array32 => Value::Array(self.number(4, start)?),
+            Marker::FixMap(count) => Value::Map(u64::from(count)),
+            Marker::Map16 => Value::Map(self.number(2, start)?),
+            Marker::Map32 => Value::Map(self.number(4, start)?),
+            Marker::FixExt1 => self.extension(1, start)?,
+            Marker::FixExt2 => self.extension(2, start)?,
+            Marker::FixExt4 => self.extension(4, start)?,
+            Marker::FixExt8 => self.extension(8, start)?,
+            Marker::FixExt16 => self.extension(16, start)?,
+            Marker::Ext8 => {
+                let count = self.number(1, start)?;
+                self.extension(count, start)?
+            }
+            Marker::Ext16 => {
+                let count = self.number(2, start)?;
+                self.extension(count, start)?
+            }
+            Marker::Ext32 => {
+                let count = self.number(4, start)?;
+                self.extension(count, start)?
+            }
             Marker::Reserved => return Err(Self::malformed(start, "0xc1 is not MessagePack")),
-        };
-        self.take(bytes, start, name(marker))?;
-        Ok(Step::Leaf)
+        })
+    }
+
+    fn fixed<const N: usize>(&mut self, start: usize, what: &str) -> Result<[u8; N], FrameError> {
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(self.take(N as u64, start, what)?);
+        Ok(bytes)
+    }
+
+    fn sized(&mut self, width: usize, start: usize, what: &str) -> Result<&'a [u8], FrameError> {
+        let count = self.number(width, start)?;
+        self.take(count, start, what)
+    }
+
+    fn extension(&mut self, count: u64, start: usize) -> Result<Value<'a>, FrameError> {
+        let bytes = self.take(count + 1, start, "an extension value")?;
+        Ok(Value::Extension(bytes[0].cast_signed(), &bytes[1..]))
     }
 }
 
 /// What a marker begins, for people.
-pub(super) fn name(marker: Marker) -> &'static str {
+pub(crate) fn name(marker: Marker) -> &'static str {
     match marker {
         Marker::Null => "nil",
         Marker::False | Marker::True => "a boolean",
