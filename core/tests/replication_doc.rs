@@ -43,3 +43,19 @@ fn every_invariant_and_promise_is_there_once() {
         assert!(!PAGE.contains(&format!("**{letter}{}**", last + 1)));
     }
 }
+
+#[test]
+fn every_flaw_names_its_tests() {
+    let tests: BTreeSet<&str> = include_str!("rules/flaws.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("fn ")?.strip_suffix("() {"))
+        .collect();
+    let row = |number: u32| PAGE.lines().find(move |line| line.starts_with(&format!("| Z{number} |")));
+    let named: BTreeSet<&str> =
+        (1..=9).filter_map(row).flat_map(|row| row.split('`').filter(|word| word.starts_with('z'))).collect();
+    assert_eq!(named, tests);
+    for number in 2..=6 {
+        let row = row(number).unwrap_or_else(|| panic!("Z{number} has no row"));
+        assert!(row.contains(&format!("`z{number}_")), "Z{number} has no test");
+    }
+}

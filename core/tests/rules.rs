@@ -5,6 +5,8 @@ mod harness;
 #[path = "rules/script.rs"]
 mod script;
 
+#[path = "rules/flaws.rs"]
+mod flaws;
 #[path = "rules/r10.rs"]
 mod r10;
 #[path = "rules/r11.rs"]

@@ -1,22 +1,25 @@
 //! R4: a follower cuts by the epoch histories of both logs.
 
+use crate::harness::World;
 use crate::script::*;
 use yak_core::rules::Rule;
 
-/// A follower that cuts its log at its own high watermark, which is always late, cuts what is committed.
 #[test]
 fn r4_a_follower_cuts_at_its_high_watermark() {
-    shows(Rule::TruncateByEpoch, setup, "I4", |w| {
-        // All have the record and have said so; that it is committed does not reach the followers.
-        w.broker(ONE).hold_sync = true;
-        publish(w, ONE);
-        w.hold_streams(ONE, TWO);
-        w.hold_streams(ONE, THREE);
-        w.broker(ONE).hold_sync = false;
-        w.settle();
-        fence(w, ONE);
-        Ok(())
-    });
+    shows(Rule::TruncateByEpoch, setup, "I4", cuts_at_the_high_watermark);
+}
+
+/// A follower that cuts its log at its own high watermark, which is always late, cuts what is committed.
+pub fn cuts_at_the_high_watermark(w: &mut World) -> Result<(), String> {
+    // All have the record and have said so; that it is committed does not reach the followers.
+    w.broker(ONE).hold_sync = true;
+    publish(w, ONE);
+    w.hold_streams(ONE, TWO);
+    w.hold_streams(ONE, THREE);
+    w.broker(ONE).hold_sync = false;
+    w.settle();
+    fence(w, ONE);
+    Ok(())
 }
 
 /// A follower that cuts only where the leader's epoch ends keeps its own records of a later epoch, and both
