@@ -15,6 +15,9 @@ const SPARES: usize = 4;
 const FIRST_FILE_BYTES: u64 = 4 << 20;
 /// How much of a new file is written before it is synced.
 const ZEROS_PER_SYNC: u64 = 8 << 20;
+/// How much of it is written at once. The page cache keeps what one write brought in as one unit, and each
+/// later sync of a small round walks all of the unit that it touches.
+const ZEROS_PER_WRITE: usize = 64 << 10;
 /// A file made when the disk is full, for what must be written even then.
 const NEED_FILE_BYTES: u64 = 1 << 20;
 
@@ -134,7 +137,7 @@ impl Pool {
         let path = wal_file(&self.root, slot);
         let made = self.io.create(&path).and_then(|file| {
             file.allocate(length)?;
-            let zeros = vec![0; 1 << 20];
+            let zeros = vec![0; ZEROS_PER_WRITE];
             let mut at = 0;
             while at < zeros_to {
                 let step = (zeros_to - at).min(zeros.len() as u64);
