@@ -94,6 +94,8 @@ pub(crate) enum Job {
 #[derive(Default)]
 pub(crate) struct Queue {
     pub(crate) jobs: VecDeque<Job>,
+    /// The writer waits for a job; whoever brings one takes this back and wakes it.
+    pub(crate) writer_asleep: bool,
     /// Write what is queued, then end.
     pub(crate) closing: bool,
 }
@@ -190,7 +192,10 @@ impl Shared {
             return;
         }
         queue.jobs.push_back(job);
-        if queue.jobs.len() == 1 {
+        let asleep = std::mem::take(&mut queue.writer_asleep);
+        // The writer wants the lock first thing: it would wake only to wait for it.
+        drop(queue);
+        if asleep {
             self.queue_wake.notify_one();
         }
     }

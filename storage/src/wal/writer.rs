@@ -67,6 +67,7 @@ impl Writer {
             if queue.closing {
                 return false;
             }
+            queue.writer_asleep = true;
             queue = shared.queue_wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
