@@ -32,6 +32,8 @@ pub(crate) const RECORDS_BYTES_MAX: usize = 64 << 20;
 pub(crate) const STREAM_FRAME_BYTES: usize = 8 << 20;
 /// How many bytes may wait in one replication stream before reads for it are put off.
 pub(crate) const STREAM_QUEUE_BYTES: usize = 32 << 20;
+/// How long news of the high watermark wait for batches to go with: followers need them only to take over.
+pub(crate) const HIGH_WATERMARK_LINGER: Duration = Duration::from_millis(5);
 /// How many bytes one push reads at most.
 pub(crate) const PUSH_BYTES: usize = 1 << 20;
 /// How many reads from files for catching-up followers run at a time: the bound of their share.

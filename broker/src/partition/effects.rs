@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use yak_core::partition::{Effect, Event, StreamClass, Ticket, View};
+use yak_core::partition::{DiskOp, Effect, Event, StreamClass, Ticket, View};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{BrokerId, Offset};
 use yak_protocol::message::{Acked, Open};
@@ -22,6 +22,11 @@ impl Task {
             Effect::Disk(seq, op) => {
                 if let Some(memory) = carried.memory.take() {
                     self.unwritten.push_back((seq, memory));
+                }
+                // A leader pushes what is written. A follower acknowledges what is synced, and needs to hear of
+                // that only, unless its topic asks for less.
+                if self.kept_when_written || matches!(op, DiskOp::Append { .. }) {
+                    self.awaited.note(seq);
                 }
                 self.log.submit(seq.0, log_op(op, &carried.batches));
             }

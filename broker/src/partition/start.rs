@@ -1,6 +1,6 @@
 //! Brings a partition to life from what its log holds.
 
-use super::disk::Reports;
+use super::disk::{Awaited, Reports};
 use super::task::Task;
 use super::{Command, PartitionHandle};
 use crate::broker::Broker;
@@ -26,7 +26,8 @@ pub(crate) fn start(
     recovered: Option<Recovered>,
 ) -> Result<Arc<PartitionHandle>, StoreError> {
     let (commands, received) = mpsc::unbounded_channel::<Command>();
-    let observer = Arc::new(Reports { commands: commands.downgrade() });
+    let awaited = Awaited::default();
+    let observer = Arc::new(Reports::new(commands.downgrade(), awaited.clone()));
     let log = broker.store.log(id, observer)?;
     let config = ReplicaConfig {
         id,
@@ -50,6 +51,8 @@ pub(crate) fn start(
         waiting: BTreeMap::new(),
         last_ticket: 0,
         unwritten: VecDeque::new(),
+        awaited,
+        kept_when_written: false,
         followups: VecDeque::new(),
         stream: None,
         repairs: Repairs::default(),

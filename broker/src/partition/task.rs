@@ -1,5 +1,6 @@
 //! The loop where a partition's commands, its disk, its streams and its clock meet.
 
+use super::disk::Awaited;
 use super::{Command, Publish};
 use crate::broker::Broker;
 use crate::clock;
@@ -15,7 +16,7 @@ use tokio_util::sync::DropGuard;
 use yak_core::partition::{Effect, Event, Now, OpSeq, Replica, StreamClass, Ticket, View};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{BrokerId, TopicPartition};
-use yak_protocol::message::Acks;
+use yak_protocol::message::{Acks, Durability};
 use yak_storage::Log;
 
 /// A partition's task: the machine and everything that it needs to carry out effects.
@@ -32,6 +33,9 @@ pub(super) struct Task {
     pub(super) last_ticket: u64,
     /// Memory of batches that have not been written yet, in the order of their operations.
     pub(super) unwritten: VecDeque<(OpSeq, OwnedSemaphorePermit)>,
+    pub(super) awaited: Awaited,
+    /// Whether the topic's durability counts what is written (rule R2).
+    pub(super) kept_when_written: bool,
     /// Events that effects caused, to be taken before anything else.
     pub(super) followups: VecDeque<Event>,
     /// The leader's stream that this partition is on, as follower.
@@ -97,7 +101,7 @@ impl Task {
         match command {
             Command::Publish(publish) => self.publish(now, publish),
             Command::Event(event) => {
-                self.release(&event);
+                self.note(&event);
                 self.step(now, event, Carried::default());
             }
             Command::Push(event, batches) => self.step(now, event, Carried { batches, memory: None }),
@@ -127,9 +131,13 @@ impl Task {
         self.step(now, event, Carried { batches: batch, memory: Some(memory) });
     }
 
-    /// Gives the memory of what has been written, or has failed, back.
-    fn release(&mut self, event: &Event) {
+    /// What an event means to the shell itself: the memory of what has been written, or has failed, is given
+    /// back.
+    fn note(&mut self, event: &Event) {
         match event {
+            Event::Metadata { durability, .. } => {
+                self.kept_when_written = *durability == Durability::Replicated;
+            }
             Event::Written(seq) => {
                 while self.unwritten.front().is_some_and(|(unwritten, _)| unwritten <= seq) {
                     self.unwritten.pop_front();

@@ -3,7 +3,7 @@
 use super::outbox::Outbox;
 use crate::broker::Broker;
 use crate::clock;
-use crate::config::{STREAM_ABANDONED, STREAM_FRAME_BYTES, STREAM_QUEUE_BYTES};
+use crate::config::{HIGH_WATERMARK_LINGER, STREAM_ABANDONED, STREAM_FRAME_BYTES, STREAM_QUEUE_BYTES};
 use bytes::Bytes;
 use dashmap::DashMap;
 use std::collections::BTreeSet;
@@ -45,6 +45,27 @@ pub(crate) struct LeaderStream {
 struct Words {
     opened: Vec<Opened>,
     pushes: Vec<(Push, Vec<Bytes>)>,
+}
+
+impl Words {
+    fn is_empty(&self) -> bool {
+        self.opened.is_empty() && self.pushes.is_empty()
+    }
+
+    /// Whether somebody waits for it: news of the high watermark alone can wait for the next batches.
+    fn is_urgent(&self) -> bool {
+        !self.opened.is_empty() || self.pushes.iter().any(|(push, _)| push.bytes > 0)
+    }
+
+    fn push(&mut self, push: Push, batches: Vec<Bytes>) {
+        match self.pushes.last_mut() {
+            // Within a session a push says all that one without batches before it said.
+            Some(last) if last.0.bytes == 0 && (last.0.id, last.0.session) == (push.id, push.session) => {
+                *last = (push, batches);
+            }
+            _ => self.pushes.push((push, batches)),
+        }
+    }
 }
 
 impl LeaderStreams {
@@ -133,7 +154,7 @@ impl LeaderStream {
         let bytes: usize = batches.iter().map(Bytes::len).sum();
         push.bytes = u32::try_from(bytes).expect("a push is read with a bound far below 4 GiB");
         self.queued.fetch_add(bytes, Ordering::Relaxed);
-        self.outbox.add(|words| words.pushes.push((push, batches)));
+        self.outbox.add(|words| words.push(push, batches));
         bytes as u64
     }
 
@@ -154,6 +175,16 @@ impl LeaderStream {
         !self.over.load(Ordering::Relaxed)
     }
 
+    /// Waits a moment for batches, unless there is something that cannot wait.
+    async fn company(&self) {
+        let urgent = async {
+            while !self.outbox.look(Words::is_urgent) {
+                self.outbox.filled().await;
+            }
+        };
+        let _ = timeout(HIGH_WATERMARK_LINGER, urgent).await;
+    }
+
     fn silent_too_long(&self) -> bool {
         clock::now().since(Now(self.heard.load(Ordering::Relaxed))) >= STREAM_ABANDONED
     }
@@ -166,11 +197,11 @@ async fn write(stream: Arc<LeaderStream>) {
         tokio::select! {
             biased;
             () = stream.outbox.filled() => {
-                let words = stream.outbox.take();
-                if words.opened.is_empty() && words.pushes.is_empty() {
+                if stream.outbox.look(Words::is_empty) {
                     continue;
                 }
-                if !send(&stream, words) {
+                stream.company().await;
+                if !send(&stream, stream.outbox.take()) {
                     return;
                 }
             }
@@ -259,4 +290,30 @@ pub(crate) fn wrong_cluster(mine: impl std::fmt::Display, theirs: impl std::fmt:
         format!("this broker belongs to cluster {mine}, the sender to cluster {theirs}"),
     )
     .hint("check the addresses that both were started with")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use yak_protocol::ids::{Offset, PartitionIndex, SessionId, TopicId};
+
+    fn push(session: u64, high_watermark: u64, bytes: u32) -> Push {
+        let id = TopicPartition { topic: TopicId(7), partition: PartitionIndex(0) };
+        let (from, log_start) = (Offset(9), Offset(0));
+        let high_watermark = Offset(high_watermark);
+        Push { id, session: SessionId(session), from, high_watermark, log_start, bytes }
+    }
+
+    #[test]
+    fn a_high_watermark_goes_with_the_batches_that_follow_it() {
+        let mut words = Words::default();
+        words.push(push(1, 8, 0), Vec::new());
+        assert!(!words.is_empty() && !words.is_urgent());
+        words.push(push(1, 9, 3), vec![Bytes::from_static(b"abc")]);
+        assert!(words.is_urgent());
+        assert_eq!(words.pushes, [(push(1, 9, 3), vec![Bytes::from_static(b"abc")])]);
+        words.push(push(1, 10, 0), Vec::new());
+        words.push(push(2, 10, 0), Vec::new());
+        assert_eq!(words.pushes.len(), 3, "nothing takes the place of batches, or of another session's word");
+    }
 }

@@ -18,6 +18,11 @@ impl<T: Default> Outbox<T> {
         result
     }
 
+    /// Asks about what there is so far.
+    pub(super) fn look<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.items.lock().expect("nobody panics while holding an outbox"))
+    }
+
     /// Everything so far.
     pub(super) fn take(&self) -> T {
         std::mem::take(&mut *self.items.lock().expect("nobody panics while holding an outbox"))

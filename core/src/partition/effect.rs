@@ -95,7 +95,8 @@ pub enum StreamClass {
 /// Something to do.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Effect {
-    /// Change the log. Answered by `Written`, `Synced` or `WriteFailed`.
+    /// Change the log. Answered by `Written`, `Synced` or `WriteFailed`; `Written` may be left out of what is
+    /// not a [`DiskOp::Append`] on a topic that counts what is synced.
     Disk(OpSeq, DiskOp),
     /// Publish the new view to readers; wakes consumers that wait for the high watermark.
     View(Box<View>),
