@@ -2,46 +2,47 @@
 
 use crate::io::{RandomFile, read_up_to, read_whole, write_all};
 use crate::layout::{PartitionFile, partition_file};
-use crate::read::Snapshot;
-use crate::segment::{Index, IndexEntry, OFFSET_ENTRY, TIME_ENTRY, floor};
+use crate::segment::{Index, IndexEntry, OFFSET_ENTRY, TIME_ENTRY};
 use crate::shared::Shared;
 use std::io;
-use yak_protocol::ids::{Offset, TopicPartition};
+use yak_protocol::batch::{BatchHeader, HEADER_BYTES};
+use yak_protocol::ids::TopicPartition;
 
-/// The entries of a segment's index files; none if they are missing or make no sense: the index only
+/// The entries of a segment's index files for its first `in_file` bytes, which must be what its file holds
+/// (after a cut it goes on holding what was cut until it is written again); none if they are missing or make no sense: the index only
 /// saves time, and what it leads to is checked.
+///
+/// A truncation leaves entries of what was cut in the files, and they may lie within what was appended
+/// since. A batch of the entry's offset and leader epoch vouches for everything before it, so entries are
+/// dropped from the end until one stands for what is there.
 pub(crate) fn entries_in_file(
     shared: &Shared,
     id: TopicPartition,
     segment: u64,
-    bytes: u64,
-) -> Vec<IndexEntry> {
+    in_file: u64,
+) -> io::Result<Vec<IndexEntry>> {
     let read = |file| read_whole(shared.io.as_ref(), &partition_file(&shared.root, id, file));
-    match (read(PartitionFile::Index(segment)), read(PartitionFile::TimeIndex(segment))) {
-        (Ok(offsets), Ok(times)) => Index::decode(segment, bytes, &offsets, &times).unwrap_or_default(),
+    let mut entries = match (read(PartitionFile::Index(segment)), read(PartitionFile::TimeIndex(segment))) {
+        (Ok(offsets), Ok(times)) => Index::decode(segment, in_file, &offsets, &times).unwrap_or_default(),
         _ => Vec::new(),
+    };
+    if !entries.is_empty() {
+        let file = shared.files.open(id, segment)?;
+        while let Some(last) = entries.last()
+            && !stands_for(file.as_ref(), *last)?
+        {
+            entries.pop();
+        }
     }
+    Ok(entries)
 }
 
-/// Position and offset of a batch at or before `from`, by the index file.
-pub(crate) fn floor_in_file(
-    shared: &Shared,
-    id: TopicPartition,
-    snapshot: &Snapshot,
-    from: Offset,
-) -> io::Result<Option<(u64, u64)>> {
-    let entries = entries_in_file(shared, id, snapshot.segment, snapshot.bytes);
-    let Some(entry) = floor(&entries, from.0) else { return Ok(None) };
-    // An entry that a truncation left behind leads to the middle of something.
-    let file = shared.files.open(id, snapshot.segment)?;
-    Ok(begins_batch(file.as_ref(), entry)?.then_some((entry.position, entry.offset)))
-}
-
-pub(crate) fn begins_batch(file: &dyn RandomFile, entry: IndexEntry) -> io::Result<bool> {
-    let mut head = [0; yak_protocol::batch::HEADER_BYTES];
+fn stands_for(file: &dyn RandomFile, entry: IndexEntry) -> io::Result<bool> {
+    let mut head = [0; HEADER_BYTES];
     let filled = read_up_to(file, &mut head, entry.position)?;
-    let header = yak_protocol::batch::BatchHeader::parse(&head[..filled]);
-    Ok(header.is_ok_and(|header| header.base_offset.0 == entry.offset))
+    Ok(BatchHeader::parse(&head[..filled]).is_ok_and(|header| {
+        (header.base_offset.0, header.leader_epoch) == (entry.offset, entry.leader_epoch)
+    }))
 }
 
 /// Writes entries from number `at` on.

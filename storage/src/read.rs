@@ -2,7 +2,8 @@
 
 use crate::error::ReadError;
 use crate::io::{RandomFile, read_up_to};
-use crate::lookup;
+use crate::lookup::entries_in_file;
+use crate::segment::floor;
 use crate::shared::{LogCell, Shared};
 use crate::state::LogState;
 use crate::survey::survey;
@@ -128,12 +129,8 @@ impl Snapshot {
 pub(crate) fn snapshot(state: &LogState, from: Offset) -> Option<Snapshot> {
     let at = state.segments.partition_point(|segment| segment.end <= from.0);
     let segment = state.segments.get(at)?;
-    let (end, bytes) = match state.unflushed().next() {
-        Some(first) if first.segment < segment.base => return None,
-        Some(first) if first.segment == segment.base => (first.from, first.position),
-        _ => (segment.end, segment.bytes),
-    };
-    let place = crate::segment::floor(&segment.index.entries, from.0).map(|at| (at.position, at.offset));
+    let (end, bytes) = state.in_file(segment)?;
+    let place = floor(&segment.index.entries, from.0).map(|at| (at.position, at.offset));
     Some(Snapshot {
         generation: state.generation,
         segment: segment.base,
@@ -230,7 +227,8 @@ fn read_segment(
         (None, Some(place)) => place,
         (None, None) if snapshot.indexed || from.0 <= snapshot.segment => (0, snapshot.segment),
         (None, None) => {
-            lookup::floor_in_file(shared, log.id, snapshot, from)?.unwrap_or((0, snapshot.segment))
+            let entries = entries_in_file(shared, log.id, snapshot.segment, snapshot.bytes)?;
+            floor(&entries, from.0).map_or((0, snapshot.segment), |entry| (entry.position, entry.offset))
         }
     };
     let position = find(file.as_ref(), snapshot, start, from)?;

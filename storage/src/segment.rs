@@ -1,6 +1,8 @@
 //! One segment of a partition: a file of batches, and the sparse index over it.
 
 use serde::{Deserialize, Serialize};
+use yak_protocol::batch::BatchHeader;
+use yak_protocol::ids::LeaderEpoch;
 
 /// What is known of a segment without opening it. `bytes` and `end` say how much of the file counts;
 /// anything after that is left over from something that was cut.
@@ -26,25 +28,19 @@ impl Segment {
     }
 
     /// Takes note of a batch that now follows.
-    pub(crate) fn grow(
-        &mut self,
-        batch_base: u64,
-        next: u64,
-        length: u64,
-        max_timestamp: i64,
-        interval: u64,
-    ) {
+    pub(crate) fn grow(&mut self, batch: &BatchHeader, interval: u64) {
         if self.bytes >= self.index.covered + interval {
             self.index.entries.push(IndexEntry {
-                offset: batch_base,
+                offset: batch.base_offset.0,
                 position: self.bytes,
+                leader_epoch: batch.leader_epoch,
                 max_timestamp_before: self.max_timestamp,
             });
             self.index.covered = self.bytes;
         }
-        self.bytes += length;
-        self.end = next;
-        self.max_timestamp = self.max_timestamp.max(max_timestamp);
+        self.bytes += batch.size_bytes() as u64;
+        self.end = batch.next_offset().0;
+        self.max_timestamp = self.max_timestamp.max(batch.max_timestamp);
     }
 
     /// Forgets what lies from this byte on.
@@ -66,6 +62,9 @@ pub(crate) struct IndexEntry {
     pub(crate) offset: u64,
     /// The byte where it begins.
     pub(crate) position: u64,
+    /// The leader epoch of the batch. Where offset and leader epoch are those of the entry, everything
+    /// before is what it was when the entry was made; else a truncation has left the entry behind.
+    pub(crate) leader_epoch: LeaderEpoch,
     /// The greatest timestamp of what lies before it in the segment.
     pub(crate) max_timestamp_before: i64,
 }
@@ -95,6 +94,7 @@ impl Index {
             offsets.extend_from_slice(&position.to_be_bytes());
             times.extend_from_slice(&entry.max_timestamp_before.to_be_bytes());
             times.extend_from_slice(&relative.to_be_bytes());
+            times.extend_from_slice(&entry.leader_epoch.0.to_be_bytes());
         }
         (offsets, times)
     }
@@ -103,7 +103,7 @@ impl Index {
     pub(crate) fn decode(base: u64, bytes: u64, offsets: &[u8], times: &[u8]) -> Option<Vec<IndexEntry>> {
         let mut entries: Vec<IndexEntry> = Vec::with_capacity(offsets.len() / OFFSET_ENTRY);
         for (offset, time) in offsets.chunks_exact(OFFSET_ENTRY).zip(times.chunks_exact(TIME_ENTRY)) {
-            if offset[..4] != time[8..] {
+            if offset[..4] != time[8..12] {
                 return None;
             }
             let mut stamp = [0; 8];
@@ -111,6 +111,7 @@ impl Index {
             let entry = IndexEntry {
                 offset: base + u64::from(crate::wal::u32_at(offset, 0)),
                 position: u64::from(crate::wal::u32_at(offset, 4)),
+                leader_epoch: LeaderEpoch(crate::wal::u32_at(time, 12)),
                 max_timestamp_before: i64::from_be_bytes(stamp),
             };
             if entry.position >= bytes {
@@ -133,7 +134,7 @@ impl Index {
 /// Bytes of one entry in `.index`.
 pub(crate) const OFFSET_ENTRY: usize = 8;
 /// Bytes of one entry in `.timeindex`.
-pub(crate) const TIME_ENTRY: usize = 12;
+pub(crate) const TIME_ENTRY: usize = 16;
 
 /// The last entry whose batch begins at or before `offset`; `None` = begin at the segment's front.
 pub(crate) fn floor(entries: &[IndexEntry], offset: u64) -> Option<IndexEntry> {
@@ -150,11 +151,31 @@ pub(crate) fn floor_by_time(entries: &[IndexEntry], timestamp: i64) -> Option<In
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yak_protocol::ids::{Offset, ProducerEpoch, ProducerId};
+
+    const RECORD: u64 = 100;
+
+    fn one_record(offset: u64, timestamp: i64) -> BatchHeader {
+        BatchHeader {
+            base_offset: Offset(offset),
+            batch_length: u32::try_from(RECORD).unwrap() - 12,
+            leader_epoch: LeaderEpoch(3),
+            crc: 0,
+            attributes: 0,
+            last_offset_delta: 0,
+            base_timestamp: timestamp,
+            max_timestamp: timestamp,
+            producer_id: ProducerId::NONE,
+            producer_epoch: ProducerEpoch(-1),
+            base_sequence: -1,
+            record_count: 1,
+        }
+    }
 
     fn segment() -> Segment {
         let mut segment = Segment::new(100);
         for n in 0..10 {
-            segment.grow(100 + n, 101 + n, 50, 1000 + i64::try_from(n).unwrap(), 100);
+            segment.grow(&one_record(100 + n, 1000 + i64::try_from(n).unwrap()), 2 * RECORD);
         }
         segment
     }
@@ -178,7 +199,7 @@ mod tests {
     fn entries_that_make_no_sense_are_refused_and_those_beyond_the_end_ignored() {
         let segment = segment();
         let (offsets, times) = Index::encode(100, &segment.index.entries);
-        let short = Index::decode(100, 250, &offsets, &times).unwrap();
+        let short = Index::decode(100, 5 * RECORD, &offsets, &times).unwrap();
         assert_eq!(short.len(), 2);
         let mut bad = offsets.clone();
         bad[3] ^= 1;
@@ -189,10 +210,10 @@ mod tests {
     fn a_cut_forgets_entries_behind_it() {
         let mut segment = segment();
         segment.index.persisted = segment.index.entries.len();
-        segment.cut(104, 200);
+        segment.cut(104, 4 * RECORD);
         assert_eq!(segment.index.entries.len(), 1);
         assert_eq!(segment.index.persisted, 1);
-        segment.grow(104, 105, 50, 0, 100);
-        assert_eq!((segment.end, segment.bytes), (105, 250));
+        segment.grow(&one_record(104, 0), 2 * RECORD);
+        assert_eq!((segment.end, segment.bytes), (105, 5 * RECORD));
     }
 }

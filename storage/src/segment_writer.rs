@@ -240,21 +240,25 @@ impl SegmentWriter {
 
     /// Writes index entries that are not in their files yet; those of closed segments leave memory.
     fn write_index(&mut self, log: &LogCell) -> Result<(), Fault> {
-        let work: Vec<_> = {
+        let (generation, work): (_, Vec<_>) = {
             let state = log.state.get();
             let last = state.segments.len().saturating_sub(1);
             let of = |(at, segment): (usize, &crate::segment::Segment)| {
                 let index = &segment.index;
                 let behind = !index.complete || index.persisted < index.entries.len();
                 let leaves = at < last && index.complete;
-                (!index.entries.is_empty() && behind || leaves).then(|| segment.clone())
+                (!index.entries.is_empty() && behind || leaves)
+                    .then(|| (segment.clone(), state.bytes_in_file(segment)))
             };
-            state.segments.iter().enumerate().filter_map(of).collect()
+            (state.generation, state.segments.iter().enumerate().filter_map(of).collect())
         };
-        for mut segment in work {
+        let failed = |segment, error| Fault::Write(self.shared.files.path(log.id, segment), error);
+        for (mut segment, in_file) in work {
             if !segment.index.complete {
-                let first = segment.index.entries.first().map_or(segment.bytes, |entry| entry.position);
-                let mut entries = entries_in_file(&self.shared, log.id, segment.base, first);
+                let first =
+                    segment.index.entries.first().map_or(in_file, |entry| entry.position.min(in_file));
+                let mut entries = entries_in_file(&self.shared, log.id, segment.base, first)
+                    .map_err(|error| failed(segment.base, error))?;
                 segment.index.persisted = entries.len();
                 entries.append(&mut segment.index.entries);
                 segment.index.entries = entries;
@@ -262,9 +266,13 @@ impl SegmentWriter {
             let (at, all) = (segment.index.persisted, &segment.index.entries);
             if at < all.len() {
                 write_entries(&self.shared, log.id, segment.base, at, &all[at..])
-                    .map_err(|error| Fault::Write(self.shared.files.path(log.id, segment.base), error))?;
+                    .map_err(|error| failed(segment.base, error))?;
             }
             let mut state = log.state.get();
+            if state.generation != generation {
+                // Cut meanwhile: the next round writes what its index is now.
+                return Ok(());
+            }
             let last = state.segments.last().map(|last| last.base);
             let Some(now) = state.segments.iter_mut().find(|now| now.base == segment.base) else { continue };
             if now.index.entries.len() > all.len() || now.bytes < segment.bytes {

@@ -125,7 +125,7 @@ impl LogState {
                 damaged: false,
                 bytes: bytes.slice(at..at + one.len()),
             });
-            segment.grow(from, next, one.len() as u64, header.max_timestamp, interval);
+            segment.grow(&header, interval);
             at += one.len();
             from = next;
         }
@@ -233,6 +233,21 @@ impl LogState {
     pub(crate) fn unflushed(&self) -> impl Iterator<Item = &TailBatch> {
         let from = self.tail.partition_point(|batch| batch.next <= self.flushed_end.0);
         self.tail.range(from..)
+    }
+
+    /// How far the segment's file holds what the segment does: the offset after it, and its bytes. `None` if
+    /// there is no such file yet. Behind that the file may hold what has been cut.
+    pub(crate) fn in_file(&self, segment: &Segment) -> Option<(u64, u64)> {
+        match self.unflushed().next() {
+            Some(first) if first.segment < segment.base => None,
+            Some(first) if first.segment == segment.base => Some((first.from, first.position)),
+            _ => Some((segment.end, segment.bytes)),
+        }
+    }
+
+    /// The bytes of [`Self::in_file`]; 0 without a file.
+    pub(crate) fn bytes_in_file(&self, segment: &Segment) -> u64 {
+        self.in_file(segment).map_or(0, |(_, bytes)| bytes)
     }
 
     /// Lets go of batches of rounds up to `lsn` that are in their files.

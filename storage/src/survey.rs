@@ -7,7 +7,7 @@ use crate::shared::{LogCell, Shared};
 use std::io;
 use std::sync::Arc;
 use yak_protocol::batch::{self, BatchHeader, HEADER_BYTES};
-use yak_protocol::ids::Offset;
+use yak_protocol::ids::{LeaderEpoch, Offset};
 
 /// A stretch of a segment: one sound batch, or what lies damaged between two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,6 +17,8 @@ pub(crate) struct Piece {
     pub(crate) position: u64,
     pub(crate) length: u64,
     pub(crate) sound: bool,
+    /// Of a sound batch.
+    leader_epoch: LeaderEpoch,
     max_timestamp: i64,
 }
 
@@ -133,6 +135,7 @@ pub(crate) fn survey(shared: &Shared, log: &LogCell, snapshot: &Snapshot) -> io:
                 position,
                 length: at - position,
                 sound: false,
+                leader_epoch: LeaderEpoch::ZERO,
                 max_timestamp: i64::MAX,
             });
         }
@@ -142,6 +145,7 @@ pub(crate) fn survey(shared: &Shared, log: &LogCell, snapshot: &Snapshot) -> io:
             position: at,
             length: header.size_bytes() as u64,
             sound: true,
+            leader_epoch: header.leader_epoch,
             max_timestamp: header.max_timestamp,
         });
         position = at + header.size_bytes() as u64;
@@ -158,6 +162,7 @@ fn missing(snapshot: &Snapshot, from: u64, position: u64) -> Piece {
         position,
         length: snapshot.bytes - position,
         sound: false,
+        leader_epoch: LeaderEpoch::ZERO,
         max_timestamp: i64::MAX,
     }
 }
@@ -180,8 +185,12 @@ impl Survey {
         for piece in &self.pieces {
             if piece.sound && piece.position >= covered + interval {
                 covered = piece.position;
-                let (offset, position) = (piece.from, piece.position);
-                entries.push(IndexEntry { offset, position, max_timestamp_before: before });
+                entries.push(IndexEntry {
+                    offset: piece.from,
+                    position: piece.position,
+                    leader_epoch: piece.leader_epoch,
+                    max_timestamp_before: before,
+                });
             }
             before = before.max(piece.max_timestamp);
         }

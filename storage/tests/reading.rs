@@ -248,3 +248,16 @@ fn the_first_batch_comes_whole_even_if_it_is_larger_than_asked_for() {
         "the large one is for the next read"
     );
 }
+
+/// Behind the cut the index file still tells of what was cut, and the segment's file still holds it.
+#[test]
+fn what_a_truncation_left_in_the_files_misleads_no_reader() {
+    let mut model = Model::new(small());
+    let append =
+        |batches: &[usize]| Step::Append { batches: batches.to_vec(), compressed: false, pushed: false };
+    let restart = Step::Restart { clean: true };
+    for step in [append(&[1, 3]), append(&[1, 2, 1]), restart, Step::Truncate(63), append(&[1, 1])] {
+        model.apply(&step);
+        model.check();
+    }
+}
