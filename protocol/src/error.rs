@@ -137,6 +137,10 @@ errors! {
     Recovering = 40, "RECOVERING", Retry;
     /// The topic does not exist, and the brokers make none on the first publish.
     AutoCreateOff = 41, "AUTO_CREATE_OFF", GiveUp;
+    /// The listener's configuration does not allow this by hand.
+    Disabled = 42, "DISABLED", GiveUp;
+    /// What arrived is no protocol that is spoken here; the connection closes.
+    Proto = 43, "PROTO", GiveUp;
 }
 
 impl Serialize for ErrorCode {

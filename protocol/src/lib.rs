@@ -14,3 +14,4 @@ pub mod names;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod partitioner;
+pub mod text;

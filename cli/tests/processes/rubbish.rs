@@ -5,7 +5,9 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
 /// The errors that end a connection.
-const LAST_WORDS: [&str; 3] = ["BAD_FRAME", "FRAME_TOO_LARGE", "NOT_A_FRAME"];
+const LAST_WORDS: [&str; 3] = ["BAD_FRAME", "FRAME_TOO_LARGE", "PROTO"];
+/// What begins neither a frame nor a line nor anything that is known.
+const NOTHING: [u8; 6] = [0x08, 0x0b, 0x1f, 0x7f, 0xa5, 0xfe];
 
 /// A frame with this content.
 fn framed(content: &[u8]) -> Vec<u8> {
@@ -22,7 +24,7 @@ fn whole() -> Vec<u8> {
 fn cases() -> Vec<(String, Vec<u8>)> {
     let mut cases = vec![
         ("a length of zero".to_owned(), vec![0; 4]),
-        ("the largest length".to_owned(), vec![0xff; 4]),
+        ("the largest length".to_owned(), vec![0x07, 0xff, 0xff, 0xff]),
         ("a length above the limit".to_owned(), [&[6, 0, 0, 0][..], &[0; 1000]].concat()),
         ("a frame that never comes".to_owned(), [&[0, 0x10, 0, 0][..], &[0x94; 10]].concat()),
         ("a nesting bomb of arrays".to_owned(), framed(&[0x91; 100_000])),
@@ -38,8 +40,7 @@ fn cases() -> Vec<(String, Vec<u8>)> {
         ("text that claims four billion bytes".to_owned(), framed(b"\x94\x01\x07\xdb\xff\xff\xff\xff")),
         ("an empty array".to_owned(), framed(b"\x90")),
         ("nil".to_owned(), framed(b"\xc0")),
-        ("HTTP".to_owned(), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),
-        ("a TLS greeting".to_owned(), b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec()),
+        ("Redis".to_owned(), b"*1\r\n$4\r\nPING\r\n".to_vec()),
     ];
     let whole = whole();
     cases.extend((1..whole.len()).map(|cut| (format!("a frame cut at {cut}"), whole[..cut].to_vec())));
@@ -51,12 +52,28 @@ fn cases() -> Vec<(String, Vec<u8>)> {
             bytes.insert(0, 0xc1);
             bytes = framed(&bytes);
         } else {
-            // And half as a stream whose first length is beyond the limit or is no length.
-            bytes[0] |= 0x08;
+            // And half as a stream that begins with neither a length nor text.
+            bytes[0] = NOTHING[round / 2 % NOTHING.len()];
         }
         cases.push((format!("random bytes {round}"), bytes));
     }
     cases
+}
+
+/// What is answered in the words of another protocol, or line by line.
+fn others() -> Vec<Vec<u8>> {
+    let mut random = fastrand::Rng::with_seed(0x006c_696e);
+    let mut others = vec![
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
+        b"\xff\xf4\xff\xfd\x06".to_vec(),
+    ];
+    for _ in 0..20 {
+        let mut bytes: Vec<u8> = (0..random.usize(1..400)).map(|_| random.u8(..)).collect();
+        bytes[0] = random.u8(b'A'..=b'Z');
+        others.push(bytes);
+    }
+    others
 }
 
 /// Sends the bytes, ends the sending side, and returns what came back until the server closed.
@@ -87,6 +104,9 @@ fn rubbish_gets_one_error_and_disturbs_nobody() {
             let said = String::from_utf8_lossy(&answer);
             let errors: usize = LAST_WORDS.iter().map(|word| said.matches(word).count()).sum();
             assert_eq!(errors, 1, "{name} to {address}: {said:?}");
+        }
+        for bytes in others() {
+            talk(&address, &bytes);
         }
         let answer = talk(&address, &whole());
         assert!(String::from_utf8_lossy(&answer).contains("ok"), "a valid request is still answered");

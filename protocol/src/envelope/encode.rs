@@ -79,6 +79,24 @@ pub fn encode<B: Serialize + ?Sized>(
     draft.finish()
 }
 
+/// Writes a frame whose body is MessagePack already, a map; `bin` as in [`encode`].
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_packed(
+    version: u8,
+    id: u64,
+    kind: &str,
+    body: &[u8],
+    bin: Vec<Bytes>,
+) -> Result<Encoded, EncodeError> {
+    let mut draft = Draft::begin(version, id, kind, bin);
+    let start = draft.head.len();
+    draft.head.extend_from_slice(body);
+    draft.check_map(start)?;
+    draft.finish()
+}
+
 /// Writes the answer to the request `id` of this `kind`: the reply with `ok: true`, or the error with
 /// `ok: false`.
 ///

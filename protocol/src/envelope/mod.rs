@@ -14,7 +14,7 @@ mod encode;
 pub(crate) mod walk;
 
 pub use body::{body, outcome, refusal};
-pub use encode::{EncodeError, Encoded, encode, encode_reply};
+pub use encode::{EncodeError, Encoded, encode, encode_packed, encode_reply};
 
 use crate::defaults::KIND_BYTES_MAX;
 use crate::frame::FrameError;

@@ -14,6 +14,43 @@ pub const IN_FLIGHT_MAX: usize = 4096;
 pub const IN_FLIGHT_BYTES_MAX: usize = 128 << 20;
 /// How long a new connection may say nothing.
 pub const FIRST_BYTE_MAX: Duration = Duration::from_secs(60);
+/// How long the first bytes of another protocol may take to be told apart.
+pub const SNIFF_MAX: Duration = Duration::from_secs(5);
+/// How long a PROXY protocol header may take in all.
+pub const PROXY_HEADER_MAX: Duration = Duration::from_secs(5);
+/// After how much silence bytes that could go on are taken as all there is: a word without an end of
+/// line (`echo -n ruok`), an empty line that could begin a PROXY header.
+pub const SILENCE: Duration = Duration::from_millis(200);
+/// After how much silence a connection that said `ONESHOT` is over.
+pub const ONESHOT_SILENCE: Duration = Duration::from_millis(200);
+/// How long somebody who types may think.
+pub const TEXT_IDLE_MAX: Duration = Duration::from_secs(600);
+/// The longest line of text, in bytes, its end not counted.
+pub const LINE_BYTES_MAX: usize = 64 << 10;
+/// The longest line of JSON, in bytes, its end not counted: room for a batch of the largest default size.
+pub const JSON_LINE_BYTES_MAX: usize = 4 << 20;
+/// How much room is made at once for lines, in bytes.
+pub const LINE_READ_BYTES: usize = 8 << 10;
+/// How long a command may go on without a line of data before it is ended. `FOLLOW` may for ever.
+pub const COMMAND_STALL_MAX: Duration = Duration::from_secs(60);
+/// How many lines of data a command may answer, unless it was asked for more with `max=` or `FOLLOW`.
+pub const ROWS_MAX: usize = 100_000;
+/// The longest `LINGER`.
+pub const LINGER_COMMAND_MAX: Duration = Duration::from_secs(24 * 3600);
+/// From how many queued bytes on a command waits for its reader.
+pub const TEXT_BYTES_PAUSE: usize = 256 << 10;
+/// How many events are remembered.
+pub const EVENTS_MAX: usize = 1000;
+/// How many frames wait for one tap; more are dropped and counted.
+pub const TAP_FRAMES_MAX: usize = 1024;
+/// How many bytes wait for one tap; more are dropped and counted.
+pub const TAP_BYTES_MAX: usize = 16 << 20;
+/// How many requests of a topic a tap remembers, to know their answers.
+pub const TAP_REQUESTS_MAX: usize = 4096;
+/// How many frames a second `TAP` prints unless it is told.
+pub const TAP_RATE: u32 = 100;
+/// How many bytes of what is not understood go to the log.
+pub const DUMP_BYTES_MAX: usize = 64;
 /// How long a frame that has begun may stand still.
 pub const READ_STALL_MAX: Duration = Duration::from_secs(30);
 /// How long a peer may take nothing of what is being sent to it.

@@ -3,8 +3,11 @@
 use super::limits::{CONNECTIONS_MAX, OUTBOX_BYTES_MAX};
 use super::roles::RoleSet;
 use crate::defaults::{FRAME_BYTES_CEILING, FRAME_BYTES_MAX};
+use crate::text::Access;
+use std::fmt;
 use std::io::{Error, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
 
 /// What a listener takes.
 #[derive(Clone, Debug)]
@@ -19,6 +22,61 @@ pub struct ListenerConfig {
     pub connections_max: usize,
     /// How many bytes may be queued for one peer before it is disconnected.
     pub outbox_bytes_max: usize,
+    /// What people may do by hand; by default what [`TextAccess::default_for`] says.
+    pub text: Option<TextAccess>,
+    /// Whether every connection comes through a proxy and begins with a header of the PROXY protocol (1
+    /// or 2) that says where it comes from.
+    pub proxy_protocol: bool,
+}
+
+/// What a listener lets people do by hand: in text, and in lines of JSON.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum TextAccess {
+    /// Nothing; only `ruok` is answered.
+    Off,
+    /// The words (`ruok`, `stat`, ...).
+    Words,
+    /// Also commands and messages that look and change nothing.
+    ReadOnly,
+    /// Everything.
+    Full,
+}
+
+impl TextAccess {
+    const NAMES: [(Self, &str); 4] =
+        [(Self::Off, "off"), (Self::Words, "words"), (Self::ReadOnly, "readonly"), (Self::Full, "full")];
+
+    /// Without authentication: everything from the same machine, looking only from any other.
+    #[must_use]
+    pub fn default_for(address: SocketAddr) -> Self {
+        if address.ip().to_canonical().is_loopback() { Self::Full } else { Self::ReadOnly }
+    }
+
+    /// Whether it lets people do this.
+    #[must_use]
+    pub fn allows(self, access: Access) -> bool {
+        self >= if access == Access::Read { Self::ReadOnly } else { Self::Full }
+    }
+}
+
+impl fmt::Display for TextAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::NAMES.iter().find(|(access, _)| access == self).map_or("?", |(_, name)| name))
+    }
+}
+
+/// A name that is none of [`TextAccess`].
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("text is full, readonly, words or off, not `{0}`")]
+pub struct UnknownTextAccess(String);
+
+impl FromStr for TextAccess {
+    type Err = UnknownTextAccess;
+
+    fn from_str(text: &str) -> Result<Self, UnknownTextAccess> {
+        let named = Self::NAMES.iter().find(|(_, name)| *name == text);
+        named.map(|(access, _)| *access).ok_or_else(|| UnknownTextAccess(text.to_owned()))
+    }
 }
 
 impl Default for ListenerConfig {
@@ -29,6 +87,8 @@ impl Default for ListenerConfig {
             insecure: false,
             connections_max: CONNECTIONS_MAX,
             outbox_bytes_max: OUTBOX_BYTES_MAX,
+            text: None,
+            proxy_protocol: false,
         }
     }
 }

@@ -1,10 +1,16 @@
 //! Sockets: the client's [`Connection`], the server's [`Listener`] and [`serve`], and the [`Cluster`] client.
+//!
+//! A server's port takes frames, text, JSON lines and HTTP: see the table at the head of `front`.
 
 mod cluster;
 mod connection;
+mod front;
+mod intake;
 pub mod limits;
+mod lines;
 mod listener;
 mod loss;
+mod observe;
 mod outbox;
 mod peer;
 mod pending;
@@ -13,11 +19,17 @@ mod serve;
 mod service;
 mod session;
 mod stream;
+mod verbs;
 
 pub use cluster::{ClientOptions, Cluster, ClusterError, Leader, Trouble, default_bootstrap, with_port};
 pub use connection::{ConnectError, ConnectOptions, Connection};
-pub use listener::{BindError, Listener, ListenerConfig};
+pub use front::HttpStream;
+pub use lines::{CommandError, Gone, Interrupt, TextSession};
+pub use listener::{BindError, Listener, ListenerConfig, TextAccess, UnknownTextAccess};
 pub use loss::{ConnectionLost, Loss};
+pub use observe::{
+    ConnectionInfo, Connections, Direction, Event, Events, Mode, Observer, Tap, TapFilter, Tapped, Taps,
+};
 pub use peer::Peer;
 pub use pending::{Answer, PendingAnswer, RequestError};
 pub use roles::{RoleSet, UnknownRole};

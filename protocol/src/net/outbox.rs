@@ -1,13 +1,45 @@
 //! The queue between everybody who sends on a connection and its one writer.
 
 use crate::envelope::Encoded;
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// A frame that waits to be written, and the request id that it carries.
+/// What can be sent on a connection.
+pub(crate) enum Parcel {
+    /// A message. Where people type, the writer makes a line of JSON of it.
+    Frame(Encoded),
+    /// Lines for people, their ends included.
+    Text(Bytes),
+}
+
+impl Parcel {
+    pub(crate) fn size_bytes(&self) -> usize {
+        match self {
+            Self::Frame(frame) => frame.size_bytes(),
+            Self::Text(text) => text.len(),
+        }
+    }
+
+    pub(crate) fn pieces(&self) -> usize {
+        match self {
+            Self::Frame(frame) => frame.pieces(),
+            Self::Text(_) => 1,
+        }
+    }
+
+    pub(crate) fn piece(&self, index: usize) -> Option<&[u8]> {
+        match self {
+            Self::Frame(frame) => frame.piece(index),
+            Self::Text(text) => (index == 0).then_some(&text[..]),
+        }
+    }
+}
+
+/// A parcel that waits to be written, and the request id that it carries (0 for text).
 pub(crate) struct Queued {
-    pub(crate) frame: Encoded,
+    pub(crate) parcel: Parcel,
     pub(crate) id: u64,
 }
 
@@ -33,6 +65,8 @@ struct Queue {
     frames: VecDeque<Queued>,
     /// Bytes queued and bytes being written.
     bytes: usize,
+    /// Bytes that have been written in all.
+    written: u64,
     stage: Stage,
 }
 
@@ -48,7 +82,7 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        let queue = Queue { frames: VecDeque::new(), bytes: 0, stage: Stage::Open };
+        let queue = Queue { frames: VecDeque::new(), bytes: 0, written: 0, stage: Stage::Open };
         Self { queue: Mutex::new(queue), bytes_max, filled: Notify::new(), drained: Notify::new() }
     }
 
@@ -59,15 +93,24 @@ impl Outbox {
 
     /// Queues a frame behind all earlier ones. A single frame is taken whatever its size.
     pub(crate) fn push(&self, frame: Encoded, id: u64) -> Result<(), NotQueued> {
+        self.push_parcel(Parcel::Frame(frame), id)
+    }
+
+    /// Queues lines behind all earlier parcels.
+    pub(crate) fn push_text(&self, text: Bytes) -> Result<(), NotQueued> {
+        self.push_parcel(Parcel::Text(text), 0)
+    }
+
+    fn push_parcel(&self, parcel: Parcel, id: u64) -> Result<(), NotQueued> {
         let mut queue = self.queue();
         if queue.stage != Stage::Open {
             return Err(NotQueued::Closed);
         }
-        if queue.bytes > 0 && queue.bytes + frame.size_bytes() > self.bytes_max {
+        if queue.bytes > 0 && queue.bytes + parcel.size_bytes() > self.bytes_max {
             return Err(NotQueued::Full(queue.bytes));
         }
-        queue.bytes += frame.size_bytes();
-        queue.frames.push_back(Queued { frame, id });
+        queue.bytes += parcel.size_bytes();
+        queue.frames.push_back(Queued { parcel, id });
         let first = queue.frames.len() == 1;
         drop(queue);
         if first {
@@ -95,8 +138,16 @@ impl Outbox {
 
     /// So many bytes of what was taken are no longer held.
     pub(crate) fn release(&self, bytes: usize) {
-        self.queue().bytes -= bytes;
+        let mut queue = self.queue();
+        queue.bytes -= bytes;
+        queue.written += bytes as u64;
+        drop(queue);
         self.drained.notify_waiters();
+    }
+
+    /// Bytes that have been written in all.
+    pub(crate) fn written(&self) -> u64 {
+        self.queue().written
     }
 
     /// Bytes queued or being written.

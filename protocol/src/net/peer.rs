@@ -2,15 +2,16 @@
 
 use super::limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, OUTBOX_BYTES_PAUSE};
 use super::loss::{ConnectionLost, Loss};
+use super::observe::{ConnectionInfo, Direction, Mode, Taps};
 use super::outbox::{NotQueued, Outbox};
-use crate::defaults::PROTOCOL_VERSION;
+use crate::defaults::{FRAME_PREFIX_BYTES, PROTOCOL_VERSION};
 use crate::envelope::{self, EncodeError, Encoded, Kind};
 use crate::error::WireError;
 use bytes::Bytes;
 use serde::Serialize;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -23,8 +24,18 @@ pub struct Peer(Arc<State>);
 struct State {
     id: u64,
     address: SocketAddr,
+    /// Where a proxy says that the connection comes from.
+    proxied: OnceLock<SocketAddr>,
     opened: Instant,
+    /// What it speaks, a [`Mode`].
+    mode: AtomicU8,
+    /// What it calls itself.
+    client: OnceLock<String>,
     outbox: Outbox,
+    taps: Option<Taps>,
+    /// Requests that have come in all, and their bytes. Only the connection's reader changes them.
+    requests_in: AtomicU64,
+    bytes_in: AtomicU64,
     /// Requests taken and not answered yet, and their bytes.
     requests: AtomicUsize,
     request_bytes: AtomicUsize,
@@ -37,12 +48,18 @@ struct State {
 }
 
 impl Peer {
-    pub(crate) fn new(id: u64, address: SocketAddr, outbox_bytes_max: usize) -> Self {
+    pub(crate) fn new(id: u64, address: SocketAddr, outbox_bytes_max: usize, taps: Option<Taps>) -> Self {
         Self(Arc::new(State {
             id,
             address,
+            proxied: OnceLock::new(),
             opened: Instant::now(),
+            mode: AtomicU8::new(Mode::Unknown as u8),
+            client: OnceLock::new(),
             outbox: Outbox::new(outbox_bytes_max),
+            taps,
+            requests_in: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
             requests: AtomicUsize::new(0),
             request_bytes: AtomicUsize::new(0),
             answered: Notify::new(),
@@ -58,10 +75,52 @@ impl Peer {
         self.0.id
     }
 
-    /// Where it comes from.
+    /// Where it comes from: behind a proxy that says so, where the proxy's client comes from.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.0.address
+        self.0.proxied.get().copied().unwrap_or(self.0.address)
+    }
+
+    /// What the peer calls itself, once it has said so.
+    #[must_use]
+    pub fn client(&self) -> Option<&str> {
+        self.0.client.get().map(String::as_str)
+    }
+
+    /// What it speaks.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        Mode::from_number(self.0.mode.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_mode(&self, mode: Mode) {
+        self.0.mode.store(mode as u8, Ordering::Relaxed);
+    }
+
+    /// Behind a proxy: where the connection comes from.
+    pub(crate) fn set_proxied(&self, address: SocketAddr) {
+        let _ = self.0.proxied.set(address);
+    }
+
+    /// The first name that it gives itself stays.
+    pub(crate) fn set_client(&self, name: String) {
+        let _ = self.0.client.set(name);
+    }
+
+    /// The connection at this moment.
+    pub(crate) fn info(&self) -> ConnectionInfo {
+        ConnectionInfo {
+            id: self.id(),
+            address: self.address(),
+            mode: self.mode(),
+            client: self.client().map(str::to_owned),
+            opened: self.opened(),
+            requests: self.0.requests_in.load(Ordering::Relaxed),
+            bytes_in: self.0.bytes_in.load(Ordering::Relaxed),
+            bytes_out: self.0.outbox.written(),
+            unanswered: self.unanswered(),
+            queued_bytes: self.queued_bytes(),
+        }
     }
 
     /// When it was accepted.
@@ -116,7 +175,17 @@ impl Peer {
     }
 
     fn queue(&self, frame: Encoded, id: u64) -> Result<(), ConnectionLost> {
-        match self.0.outbox.push(frame, id) {
+        self.tap_out(&frame);
+        self.pushed(self.0.outbox.push(frame, id))
+    }
+
+    /// Queues lines for somebody who types.
+    pub(crate) fn say(&self, lines: Bytes) -> Result<(), ConnectionLost> {
+        self.pushed(self.0.outbox.push_text(lines))
+    }
+
+    fn pushed(&self, pushed: Result<(), NotQueued>) -> Result<(), ConnectionLost> {
+        match pushed {
             Ok(()) => Ok(()),
             Err(NotQueued::Closed) => Err(ConnectionLost(Loss::other("the connection is closed"))),
             Err(NotQueued::Full(bytes)) => {
@@ -137,6 +206,30 @@ impl Peer {
         let frame = envelope::encode_reply(id, kind, outcome, bin)?;
         let _ = self.queue(frame, id);
         Ok(())
+    }
+
+    /// Shows a frame that goes out to whoever watches.
+    pub(crate) fn tap_out(&self, frame: &Encoded) {
+        if let Some(taps) = self.0.taps.as_ref().filter(|taps| taps.active()) {
+            taps.show(self.0.id, Direction::Out, &frame.to_bytes().slice(FRAME_PREFIX_BYTES..));
+        }
+    }
+
+    /// Counts a frame that has come, without its length, and shows it to whoever watches.
+    pub(crate) fn arrived(&self, frame: &Bytes) {
+        let state = &self.0;
+        // One writer: no read-modify-write is needed.
+        state.requests_in.store(state.requests_in.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let bytes = (FRAME_PREFIX_BYTES + frame.len()) as u64;
+        state.bytes_in.store(state.bytes_in.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
+        if let Some(taps) = state.taps.as_ref().filter(|taps| taps.active()) {
+            taps.show(state.id, Direction::In, frame);
+        }
+    }
+
+    /// How many frames have come.
+    pub(crate) fn arrivals(&self) -> u64 {
+        self.0.requests_in.load(Ordering::Relaxed)
     }
 
     pub(crate) fn outbox(&self) -> &Outbox {

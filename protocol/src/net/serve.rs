@@ -1,10 +1,10 @@
 //! The accept loop.
 
+use super::front;
 use super::limits::{ACCEPT_PAUSE, SHUTDOWN_MAX};
 use super::listener::{Listener, ListenerConfig};
 use super::peer::Peer;
 use super::service::Service;
-use super::session;
 use crate::envelope::{self, ERROR_KIND};
 use crate::error::{ErrorCode, WireError};
 use std::io::{Error, ErrorKind};
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub async fn serve<S: Service>(listener: Listener, service: Arc<S>, shutdown: CancellationToken) {
     let Listener { socket, config, .. } = listener;
     let config = Arc::new(config);
+    let observer = service.observer().cloned();
     let mut connections = JoinSet::new();
     let mut next_id = 0;
     loop {
@@ -50,9 +51,16 @@ pub async fn serve<S: Service>(listener: Listener, service: Arc<S>, shutdown: Ca
             turn_away(&stream, address, &config);
             continue;
         }
-        next_id += 1;
-        let peer = Peer::new(next_id, address, config.outbox_bytes_max);
-        connections.spawn(session::run(stream, peer, config.clone(), service.clone(), shutdown.clone()));
+        // Several listeners of a process number their connections together, if somebody watches them.
+        next_id = observer.as_ref().map_or(next_id + 1, |observer| observer.connections.next_id());
+        let taps = observer.as_ref().map(|observer| observer.taps.clone());
+        let peer = Peer::new(next_id, address, config.outbox_bytes_max, taps);
+        let listed = observer.as_ref().map(|observer| observer.connections.enter(&peer));
+        let session = front::run(stream, peer, config.clone(), service.clone(), shutdown.clone());
+        connections.spawn(async move {
+            session.await;
+            drop(listed);
+        });
     }
     drop(socket);
     let all_ended = async {

@@ -1,11 +1,16 @@
 //! What a server does with requests.
 
+use super::front::HttpStream;
+use super::lines::{CommandError, TextSession};
+use super::observe::Observer;
 use super::peer::{InFlight, Peer};
-use crate::envelope::{self, Envelope, Kind};
+use crate::envelope::{self, EncodeError, Encoded, Envelope, Kind};
 use crate::error::{ErrorCode, WireError};
 use crate::message::Message;
+use crate::text::{Command, Status, Verb, Word, unknown_verb};
 use bytes::Bytes;
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 /// Answers the requests of all connections of a listener.
 pub trait Service: Send + Sync + 'static {
@@ -18,6 +23,46 @@ pub trait Service: Send + Sync + 'static {
     /// The connection is over; nothing comes from it any more. Called once for every peer that was seen.
     fn closed(&self, peer: &Peer, how: Closed) {
         let _ = (peer, how);
+    }
+
+    /// What people can type here besides what every process knows; `HELP` shows them.
+    fn verbs(&self) -> &'static [Verb] {
+        &[]
+    }
+
+    /// Does one of [`Self::verbs`]. Data goes out through the session as it comes; the status follows it.
+    ///
+    /// Dropped halfway when the connection ends, or when it has said nothing for too long.
+    fn command(
+        &self,
+        session: &mut TextSession,
+        command: &Command,
+    ) -> impl Future<Output = Result<Status, CommandError>> + Send {
+        let _ = session;
+        let known = self.verbs().iter().map(|verb| verb.name);
+        let error = unknown_verb(&command.verb, known);
+        async move { Err(error.into()) }
+    }
+
+    /// Answers a word; one or more lines, the last one's end not included. `ruok` is answered with `imok`
+    /// only if the process can do its job, otherwise with `imno: <reason>`.
+    fn word(&self, word: Word) -> impl Future<Output = String> + Send {
+        let answer = match word {
+            Word::Ruok => "imok".to_owned(),
+            other => format!("{} is not answered by this process", other.text()),
+        };
+        async move { answer }
+    }
+
+    /// What can be watched in this process, if it can be.
+    fn observer(&self) -> Option<&Observer> {
+        None
+    }
+
+    /// Serves HTTP on a connection whose first line is an HTTP request. Returns when the connection is
+    /// over; dropped when the server stops. By default it says in one line that there is no HTTP here.
+    fn http(&self, stream: HttpStream) -> impl Future<Output = ()> + Send {
+        stream.not_served()
     }
 }
 
@@ -88,11 +133,18 @@ pub struct Replier {
     kind: Kind,
     answered: bool,
     in_flight: InFlight,
+    /// Who gets the answer instead of the peer.
+    direct: Option<oneshot::Sender<Encoded>>,
 }
 
 impl Replier {
-    pub(crate) fn new(id: u64, kind: Kind, in_flight: InFlight) -> Self {
-        Self { id, kind, answered: false, in_flight }
+    pub(crate) fn new(
+        id: u64,
+        kind: Kind,
+        in_flight: InFlight,
+        direct: Option<oneshot::Sender<Encoded>>,
+    ) -> Self {
+        Self { id, kind, answered: false, in_flight, direct }
     }
 
     /// Whom it answers.
@@ -118,7 +170,7 @@ impl Replier {
     /// Answers with any body that is a map.
     pub fn reply_body<R: Serialize>(mut self, body: &R, bin: Vec<Bytes>) {
         self.answered = true;
-        if let Err(error) = self.peer().answer(self.id, &self.kind, Ok(body), bin) {
+        if let Err(error) = self.answer(Ok(body), bin) {
             let error = WireError::new(ErrorCode::Internal, format!("{}: the answer: {error}", self.kind));
             self.answer_error(&error);
         }
@@ -135,9 +187,26 @@ impl Replier {
         self.answered = true;
     }
 
-    fn answer_error(&self, error: &WireError) {
+    fn answer<R: Serialize>(
+        &mut self,
+        outcome: Result<&R, &WireError>,
+        bin: Vec<Bytes>,
+    ) -> Result<(), EncodeError> {
+        if self.direct.is_none() {
+            return self.peer().answer(self.id, &self.kind, outcome, bin);
+        }
+        let frame = envelope::encode_reply(self.id, &self.kind, outcome, bin)?;
+        self.peer().tap_out(&frame);
+        if let Some(direct) = self.direct.take() {
+            // Whoever asked may have gone.
+            let _ = direct.send(frame);
+        }
+        Ok(())
+    }
+
+    fn answer_error(&mut self, error: &WireError) {
         // An error is a small map of strings and numbers; it can always be written.
-        let _ = self.peer().answer::<()>(self.id, &self.kind, Err(error), Vec::new());
+        let _ = self.answer::<()>(Err(error), Vec::new());
     }
 }
 

@@ -1,42 +1,24 @@
-//! One connection of a listener, from its first byte to its last.
+//! A connection that speaks frames.
 
-use super::limits::{FIRST_BYTE_MAX, HALF_CLOSE_MAX, LINGER, LINGER_BYTES_MAX, SHUTDOWN_FLUSH_MAX};
+use super::front::Foreign;
+use super::intake::{self, Intake, Refused};
+use super::limits::{HALF_CLOSE_MAX, LINGER, LINGER_BYTES_MAX, SHUTDOWN_FLUSH_MAX};
 use super::listener::ListenerConfig;
 use super::loss::Loss;
+use super::observe::Mode;
 use super::peer::Peer;
-use super::roles::role_name;
-use super::service::{Closed, Incoming, Replier, Service};
-use super::stream::{FrameReader, prepare, write_frames};
-use crate::defaults::{FRAME_BYTES_CEILING, PROTOCOL_VERSION};
-use crate::envelope::{self, ERROR_KIND, Head, Kind};
-use crate::error::{ErrorCode, WireError};
+use super::service::{Closed, Service};
+use super::stream::{FrameReader, write_frames};
+use crate::envelope::ERROR_KIND;
+use crate::error::WireError;
 use crate::frame::FrameError;
-use crate::message::{self, Hello, Message};
 use bytes::Bytes;
-use futures_util::FutureExt;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-
-/// What a connection speaks, told by its first byte.
-enum Front {
-    /// Length-prefixed frames: the first byte is that of a length up to the ceiling.
-    Frames,
-    /// Anything a human or another protocol begins with. Text, JSON and HTTP will be answered here.
-    Other(u8),
-}
-
-impl Front {
-    fn of(first: u8) -> Self {
-        if first <= FRAME_BYTES_CEILING.to_be_bytes()[0] { Self::Frames } else { Self::Other(first) }
-    }
-}
 
 /// How the reading side came to its end.
 enum End {
@@ -50,46 +32,16 @@ enum End {
     Finishing(&'static str),
 }
 
-pub(crate) async fn run<S: Service>(
-    stream: TcpStream,
+/// Serves a connection whose first byte is that of a frame.
+pub(super) async fn run<S: Service>(
     peer: Peer,
     config: Arc<ListenerConfig>,
     service: Arc<S>,
+    (reader, write): (FrameReader<OwnedReadHalf>, OwnedWriteHalf),
     shutdown: CancellationToken,
 ) {
-    if let Err(error) = prepare(&stream) {
-        tracing::debug!(peer = peer.id(), %error, "connection broken at once");
-        return;
-    }
-    let (read, write) = stream.into_split();
-    let mut reader = FrameReader::new(read, config.max_frame_bytes);
-    let first = tokio::select! {
-        first = timeout(FIRST_BYTE_MAX, reader.first_byte()) => first,
-        () = shutdown.cancelled() => return,
-    };
-    match first {
-        Ok(Ok(Some(first))) => match Front::of(first) {
-            Front::Frames => Session { peer, config, service }.run(reader, write, shutdown).await,
-            Front::Other(first) => refuse_front(first, reader, write).await,
-        },
-        Ok(Ok(None) | Err(_)) => {}
-        Err(_) => tracing::debug!(peer = peer.id(), "a connection said nothing and was closed"),
-    }
-}
-
-/// One line that a human can read, then the end.
-async fn refuse_front(first: u8, mut reader: FrameReader<OwnedReadHalf>, mut write: OwnedWriteHalf) {
-    let line = format!(
-        "-ERR NOT_A_FRAME this port speaks frames: a 4-byte length and a MessagePack value; \
-         the first byte 0x{first:02x} does not begin one\n"
-    );
-    let _ = timeout(LINGER, async {
-        write.write_all(line.as_bytes()).await?;
-        write.shutdown().await?;
-        reader.drain(LINGER_BYTES_MAX).await;
-        std::io::Result::Ok(())
-    })
-    .await;
+    peer.set_mode(Mode::Frames);
+    Session { peer, config, service }.run(reader, write, shutdown).await;
 }
 
 struct Session<S> {
@@ -168,7 +120,8 @@ impl<S: Service> Session<S> {
                 Ok(None) => return End::HalfClosed,
                 Err(FrameError::Io(error)) => return End::Broken(Loss::from_io(&error, "read")),
                 Err(error) => {
-                    self.refuse(0, ERROR_KIND.into(), &error.to_wire());
+                    self.desync(&error);
+                    intake::refuse(&self.peer, 0, &ERROR_KIND.into(), &error.to_wire());
                     return End::Refused(match error {
                         // The peer's process may have died while it sent: that is its end of file, too.
                         FrameError::CutShort { .. } => Loss::by_peer(error.to_string()),
@@ -192,56 +145,39 @@ impl<S: Service> Session<S> {
         }
     }
 
-    fn refuse(&self, id: u64, kind: Kind, error: &WireError) {
-        // An error is a small map; it can always be written.
-        let _ = self.peer.answer::<()>(id, &kind, Err(error), Vec::new());
+    /// A peer that has spoken frames and then sends something else has lost its place: nothing that comes
+    /// after can be trusted, so the connection is cut and never mended.
+    fn desync(&self, error: &FrameError) {
+        let lost_place = matches!(error, FrameError::Empty { .. } | FrameError::TooLong { .. });
+        if lost_place && self.peer.arrivals() > 0 {
+            let name = self.peer.client().unwrap_or("a peer without a name");
+            let what = format!("{name} at {}: {error}", self.peer.address());
+            tracing::warn!(peer = self.peer.id(), "connection out of step: {what}");
+            if let Some(observer) = self.service.observer() {
+                observer.events.note("desync", what);
+            }
+        }
     }
 
-    /// One frame: what its head says is judged before its body is looked at.
     async fn take(&self, frame: Bytes) -> Result<(), End> {
-        let head = envelope::decode_head(&frame).map_err(|error| {
-            self.refuse(0, ERROR_KIND.into(), &error.to_wire());
-            End::Refused(Loss::other(error.to_string()))
-        })?;
-        if let Err(error) = self.judge(&head) {
-            self.refuse(head.id, Kind::named(head.kind), &error);
-            return Ok(());
-        }
-        let envelope = head.open(&frame).map_err(|error| {
-            let error = WireError { message: format!("{}: {error}", head.kind), ..error.to_wire() };
-            self.refuse(head.id, Kind::named(head.kind), &error);
-            End::Refused(Loss::other(error.message))
-        })?;
-        let kind = envelope.kind.clone();
-        let reply = Replier::new(envelope.id, kind.clone(), self.peer.take_in(frame.len()));
-        let call = self.service.call(&self.peer, Incoming::from(envelope), reply);
-        if AssertUnwindSafe(call).catch_unwind().await.is_err() {
-            tracing::error!(peer = self.peer.id(), %kind, "a request's handler panicked");
-            return Err(End::Refused(Loss::other(format!("{kind}: the handler panicked"))));
-        }
-        Ok(())
+        // The greetings of other protocols are told only from the first one; the copy costs nothing then.
+        let first = (self.peer.arrivals() == 0).then(|| frame.clone());
+        let intake = Intake { peer: &self.peer, config: &self.config, service: &*self.service };
+        let Err(refused) = intake.take(frame, None).await else { return Ok(()) };
+        let refused = match (refused, first) {
+            (Refused::End(id, kind, error), Some(frame)) => {
+                Refused::End(id, kind, self.foreign(&frame).unwrap_or(error))
+            }
+            (refused, _) => refused,
+        };
+        refused.tell(&self.peer).map_err(End::Refused)
     }
 
-    /// Whether a request of this version and kind is taken here at all.
-    fn judge(&self, head: &Head<'_>) -> Result<(), WireError> {
-        let Head { version, kind, .. } = *head;
-        if version == 0 || version > PROTOCOL_VERSION {
-            let what = format!("version {version} is not spoken here, the newest is {PROTOCOL_VERSION}");
-            return Err(WireError::new(ErrorCode::UnsupportedVersion, what));
-        }
-        let Some(role) = message::role_of(kind) else {
-            return Err(WireError::new(ErrorCode::UnknownKind, format!("no message is called `{kind}`")));
-        };
-        // Who asks for the version must not have to know the roles first.
-        if self.config.roles.contains(role) || kind == Hello::KIND {
-            return Ok(());
-        }
-        let what = format!(
-            "{kind} needs a listener with the role {}; this one has {}",
-            role_name(role),
-            self.config.roles
-        );
-        Err(WireError::new(ErrorCode::WrongRole, what))
+    /// The error for a first frame that is the greeting of another protocol.
+    fn foreign(&self, frame: &[u8]) -> Option<WireError> {
+        let foreign = Foreign::in_frame(frame)?;
+        foreign.report(&self.peer, self.service.observer(), frame);
+        Some(foreign.to_wire())
     }
 }
 

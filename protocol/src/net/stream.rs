@@ -1,12 +1,12 @@
 //! The two halves of a socket: frames in, frames out.
 
 use super::limits::{
-    KEEP_ALIVE, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_PROBES, READ_BYTES, READ_STALL_MAX, WRITE_PIECES_MAX,
-    WRITE_STALL_MAX,
+    KEEP_ALIVE, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_PROBES, LINE_READ_BYTES, READ_BYTES, READ_STALL_MAX,
+    WRITE_PIECES_MAX, WRITE_STALL_MAX,
 };
 use super::outbox::{Outbox, Queued};
 use crate::frame::{FrameCodec, FrameError};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::{Error, ErrorKind, IoSlice};
 use std::time::Duration;
@@ -48,6 +48,27 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(self.buffer.first().copied())
     }
 
+    /// What has been read and not been taken yet.
+    pub(crate) fn buffered(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Reads on; 0 at the end of the stream. Safe to cancel.
+    pub(crate) async fn more(&mut self) -> std::io::Result<usize> {
+        self.buffer.reserve(LINE_READ_BYTES);
+        self.io.read_buf(&mut self.buffer).await
+    }
+
+    /// Passes bytes at the front, which are of another layer.
+    pub(crate) fn skip(&mut self, count: usize) {
+        self.buffer.advance(count);
+    }
+
+    /// The stream and what has been read of it, for whoever reads something else than frames.
+    pub(crate) fn into_parts(self) -> (R, BytesMut) {
+        (self.io, self.buffer)
+    }
+
     /// The next frame if it has arrived already.
     pub(crate) fn arrived(&mut self) -> Result<Option<Bytes>, FrameError> {
         self.codec.next_frame(&mut self.buffer)
@@ -81,22 +102,27 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// Reads and throws away what still comes, up to `bytes_max`.
     pub(crate) async fn drain(&mut self, bytes_max: usize) {
-        let mut left = bytes_max;
-        while left > 0 {
-            self.buffer.clear();
-            self.buffer.reserve(READ_BYTES);
-            match self.io.read_buf(&mut self.buffer).await {
-                Ok(0) | Err(_) => return,
-                Ok(count) => left = left.saturating_sub(count),
-            }
+        drain(&mut self.io, &mut self.buffer, bytes_max).await;
+    }
+}
+
+/// Reads and throws away what still comes, up to `bytes_max`.
+pub(crate) async fn drain<R: AsyncRead + Unpin>(io: &mut R, buffer: &mut BytesMut, bytes_max: usize) {
+    let mut left = bytes_max;
+    while left > 0 {
+        buffer.clear();
+        buffer.reserve(LINE_READ_BYTES);
+        match io.read_buf(buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(count) => left = left.saturating_sub(count),
         }
     }
 }
 
-async fn unless_stalled(
+pub(crate) async fn unless_stalled<T>(
     limit: Duration,
-    io: impl Future<Output = std::io::Result<usize>>,
-) -> std::io::Result<usize> {
+    io: impl Future<Output = std::io::Result<T>>,
+) -> std::io::Result<T> {
     match timeout(limit, io).await {
         Ok(done) => done,
         Err(_) => Err(Error::new(ErrorKind::TimedOut, format!("no progress within {} s", limit.as_secs()))),
@@ -137,8 +163,8 @@ impl Unwritten<'_> {
         let mut count = 0;
         let mut skip = (self.piece, self.offset);
         'full: for queued in &self.frames {
-            for index in skip.0..queued.frame.pieces() {
-                let piece = queued.frame.piece(index).unwrap_or(&[]);
+            for index in skip.0..queued.parcel.pieces() {
+                let piece = queued.parcel.piece(index).unwrap_or(&[]);
                 slices[count] = IoSlice::new(&piece[skip.1..]);
                 skip.1 = 0;
                 count += 1;
@@ -159,8 +185,8 @@ impl Unwritten<'_> {
     fn advance(&mut self, mut written: usize) {
         let mut released = 0;
         while let Some(first) = self.frames.front() {
-            let Some(piece) = first.frame.piece(self.piece) else {
-                released += first.frame.size_bytes();
+            let Some(piece) = first.parcel.piece(self.piece) else {
+                released += first.parcel.size_bytes();
                 self.frames.pop_front();
                 (self.piece, self.offset) = (0, 0);
                 continue;

@@ -1,0 +1,62 @@
+//! What happened.
+
+use super::{bad, no_more_words};
+use crate::net::lines::{CommandError, TextSession};
+use crate::net::observe::{Event, Observer};
+use crate::text::{Command, Format, Status, Table, Value, rfc3339};
+use tokio::sync::broadcast::error::RecvError;
+
+/// How many events are shown unless more are asked for.
+pub(super) const RECENT: usize = 20;
+
+pub(super) async fn events(
+    session: &mut TextSession,
+    observer: &Observer,
+    command: &Command,
+) -> Result<Status, CommandError> {
+    command.allow(&[])?;
+    let follow = command.flag("FOLLOW");
+    let mut count = RECENT;
+    for word in command.words.iter().filter(|word| !word.eq_ignore_ascii_case("FOLLOW")) {
+        count = word.parse().map_err(|_| bad(format!("EVENTS: {word} is not a number of events")))?;
+    }
+    if !follow {
+        no_more_words(command, 1)?;
+    }
+    // First, so that none is missed between the two.
+    let mut following = observer.events.follow();
+    let recent = observer.events.recent(count);
+    let mut last = recent.last().map_or(0, |event| event.number);
+    let mut shown = recent.len();
+    for event in &recent {
+        show(session, event).await?;
+    }
+    while follow {
+        tokio::select! {
+            biased;
+            _ = session.interrupted() => break,
+            event = following.recv() => match event {
+                Ok(event) if event.number > last => {
+                    (last, shown) = (event.number, shown + 1);
+                    show(session, &event).await?;
+                }
+                Ok(_) => {}
+                Err(RecvError::Lagged(missed)) => session.line(&format!("# {missed} events were missed")).await?,
+                Err(RecvError::Closed) => break,
+            },
+        }
+    }
+    session.end().await?;
+    Ok(Status::ok().with("count", shown))
+}
+
+/// One event a line: columns would have to wait for the last one.
+async fn show(session: &mut TextSession, event: &Event) -> Result<(), CommandError> {
+    let time = rfc3339(event.at_ms);
+    if session.format() == Format::Table {
+        return Ok(session.line(&format!("{time} {} {}", event.kind, event.text)).await?);
+    }
+    let row = [Value::from(event.number), time.into(), event.kind.into(), event.text.as_str().into()];
+    let table = Table::new(&["NUMBER", "TIME", "KIND", "TEXT"]).row(row);
+    Ok(session.table(&table).await?)
+}
