@@ -138,10 +138,12 @@ impl Flusher {
             log.listed.store(false, Ordering::Release);
         }
         let outcome = self.checkpoint_of(&logs, mark, applied);
-        if outcome.is_err() {
-            self.shared.list_again(logs);
+        // After a failure this comes only once that has been noted: it would refuse appends again that had just
+        // been allowed.
+        match outcome {
+            Ok(()) => self.shared.space.check(true),
+            Err(_) => self.shared.list_again(logs),
         }
-        self.shared.space.check(true);
         outcome
     }
 

@@ -34,6 +34,7 @@ pub(crate) struct SpaceGuard {
     recheck: Duration,
     ballast_bytes: u64,
     full: AtomicBool,
+    /// Whether it is known to be there in full.
     has_ballast: AtomicBool,
     why: Mutex<Why>,
 }
@@ -63,6 +64,12 @@ impl SpaceGuard {
 
     fn reserve_of(&self, space: DiskSpace) -> u64 {
         self.reserve.unwrap_or_else(|| (space.total_bytes / 20).min(1 << 30))
+    }
+
+    /// With this much room appends are taken again.
+    fn ample(&self, space: DiskSpace) -> u64 {
+        let reserve = self.reserve_of(space);
+        reserve + reserve / 4
     }
 
     pub(crate) fn space(&self) -> io::Result<Space> {
@@ -100,7 +107,7 @@ impl SpaceGuard {
             why.text = format!("{} bytes are free, {reserve} are kept in reserve", space.free_bytes);
             self.full.store(true, Ordering::Release);
             tracing::error!(free = space.free_bytes, reserve, "the disk is full; appends are refused");
-        } else if full && space.free_bytes >= reserve + reserve / 4 {
+        } else if full && space.free_bytes >= self.ample(space) {
             self.full.store(false, Ordering::Release);
             tracing::info!(free = space.free_bytes, "there is room on the disk again");
         }
@@ -110,12 +117,20 @@ impl SpaceGuard {
         self.root.join(BALLAST)
     }
 
-    /// Makes the ballast if it is not there in full and there is room. Failing is not an error: then there is none.
+    /// Makes the ballast if it is not there in full and leaves room enough. Failing is not an error: then there
+    /// is none.
     pub(crate) fn load_ballast(&self) {
         if self.is_full() || self.has_ballast.load(Ordering::Acquire) {
             return;
         }
         let path = self.ballast();
+        let there = self.io.open(&path).and_then(|file| file.len()).unwrap_or(0);
+        let missing = self.ballast_bytes.saturating_sub(there);
+        // Otherwise a ballast that was just given up would be taken back before its room has served.
+        match self.io.space(&self.root) {
+            Ok(space) if space.free_bytes >= missing.saturating_add(self.ample(space)) => {}
+            _ => return,
+        }
         let filled = self.io.create(&path).and_then(|file| {
             if file.len()? < self.ballast_bytes {
                 file.allocate(self.ballast_bytes)?;
@@ -132,8 +147,9 @@ impl SpaceGuard {
         }
     }
 
-    /// Gives the ballast up; `true` if there was any.
+    /// Gives the ballast up; `true` if there was any, an earlier process's counts too.
     pub(crate) fn drop_ballast(&self) -> bool {
-        self.has_ballast.swap(false, Ordering::AcqRel) && self.io.remove_file(&self.ballast()).is_ok()
+        self.has_ballast.store(false, Ordering::Release);
+        self.io.remove_file(&self.ballast()).is_ok()
     }
 }

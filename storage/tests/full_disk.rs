@@ -82,12 +82,20 @@ fn under_load(disk: &SimDisk, config: StoreConfig) -> Vec<Publisher> {
     }
     publishers.iter_mut().for_each(Publisher::wait);
     disk.heal();
-    // All resumes by itself: sooner or later an append goes through.
+    // All resumes by itself. The store's background thread may still be about to say that it met a fault before
+    // the disk was healed: one call, so one refusal.
+    let mut late_refusals = 0;
     for publisher in &mut publishers {
-        wait_for(|| !store.is_full());
-        publisher.publish(99);
-        publisher.wait();
-        assert_eq!(publisher.pending.last().unwrap().1, format!("{}99", publisher.name));
+        loop {
+            wait_for(|| !store.is_full());
+            publisher.publish(99);
+            publisher.wait();
+            if publisher.pending.last().is_some_and(|(_, value)| value.ends_with("99")) {
+                break;
+            }
+            late_refusals += 1;
+            assert!(late_refusals <= 1, "a healed disk has room");
+        }
         assert_eq!(read_all(&publisher.writer.log).unwrap(), publisher.expected());
     }
     drop(store);
@@ -189,14 +197,23 @@ fn a_write_error_is_rolled_back_even_if_the_bytes_arrived() {
 #[test]
 fn a_full_disk_refuses_appends_and_takes_promises_and_truncations() {
     let disk = SimDisk::new();
-    let config = StoreConfig { reserve_bytes: Some(40 << 10), checkpoint: Duration::ZERO, ..small() };
-    disk.set_capacity(Some(260 << 10));
+    // The write-ahead log comes to at most six files, of which one may be given back later: too little for
+    // appends to be taken again. And the reserve is larger than what is written before it is looked at again.
+    let config = StoreConfig {
+        reserve_bytes: Some(256 << 10),
+        wal_file_bytes: 32 << 10,
+        ballast_bytes: 128 << 10,
+        checkpoint: Duration::ZERO,
+        ..small()
+    };
+    disk.set_capacity(Some(544 << 10));
     let store = open_on(Arc::new(disk.clone()), Path::new("/data"), config.clone());
     let mut publisher = Publisher::new(&store, 0);
     let mut n = 0;
     while publisher.refusals == 0 {
         publisher.publish(n);
         publisher.wait();
+        wait_for(|| disk.read(Path::new("/data/ballast")).is_ok());
         n += 1;
         assert!(n < 10_000, "the disk fills up");
     }
