@@ -2,6 +2,7 @@
 
 use crate::harness::{Cluster, batch, eventually};
 use futures_util::future::join_all;
+use std::path::Path;
 use yak_broker::AutoCreate;
 use yak_protocol::error::ErrorCode;
 use yak_protocol::ids::Offset;
@@ -90,4 +91,42 @@ async fn a_deleted_topic_is_gone_and_one_of_the_same_name_begins_empty() {
         let folder = cluster.data_of(number).join("topics").join(old.topic.to_string());
         eventually("the old data is gone", || async { (!folder.exists()).then_some(()) }).await;
     }
+}
+
+/// Every folder below `dir`, by name.
+fn folders(dir: &Path) -> Vec<String> {
+    let entries =
+        std::fs::read_dir(dir).expect("it can be listed").map(|entry| entry.expect("an entry").path());
+    let inside = entries.filter(|path| path.is_dir());
+    inside.flat_map(|path| [vec![path.display().to_string()], folders(&path)].concat()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_missed_a_deletion_never_takes_the_old_bytes_for_the_new_topics() {
+    let mut cluster = Cluster::start(2).await;
+    cluster.topic("orders", 1, 2).await;
+    let client = cluster.leader_client("orders", 0).await;
+    let old = cluster.partition_when("both are in sync", "orders", 0, |info| info.isr.len() == 2).await;
+    client.publish("orders", 0, &["old"]).await.expect("acknowledged");
+    let stays = cluster.leader("orders", 0).await;
+    let away = 1 - stays;
+    cluster.stop_broker(away).await;
+    // Same name, same partition, same leader epoch, same offset: only the folder tells the two apart.
+    client.request(&DeleteTopic { topic: "orders".into() }).await.expect("deleted");
+    cluster.topic("orders", 1, 2).await;
+    let new = cluster.partition("orders", 0).await;
+    assert_eq!(new.leader_epoch, old.leader_epoch);
+    let client = cluster.leader_client("orders", 0).await;
+    let acked =
+        eventually("acknowledged", || async { client.publish("orders", 0, &["new"]).await.ok() }).await;
+    assert_eq!(acked.offset, Some(Offset(0)));
+    cluster.start_broker(away).await;
+    cluster.partition_when("it is a replica of the new one", "orders", 0, |info| info.isr.len() == 2).await;
+    cluster.stop_broker(stays).await;
+    let client = cluster.leader_client("orders", 0).await;
+    client.committed("orders", 0, 1).await;
+    assert_eq!(client.read_all("orders", 0).await, [(0, "new".to_owned())]);
+    let named: Vec<_> =
+        folders(cluster.data_of(away)).into_iter().filter(|folder| folder.contains("orders")).collect();
+    assert!(named.is_empty(), "no name that a user chose is part of a path: {named:?}");
 }
