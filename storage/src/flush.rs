@@ -197,14 +197,19 @@ impl Flusher {
         for entry in self.shared.io.list(&trash).unwrap_or_default() {
             let _ = self.shared.io.remove_dir_all(&trash.join(entry.name));
         }
-        let topics = self.shared.root.join(TOPICS);
-        for entry in self.shared.io.list(&topics).unwrap_or_default() {
-            let dir = topics.join(&entry.name);
-            let empty = layout::parse_topic(&entry.name).is_some()
-                && self.shared.io.list(&dir).is_ok_and(|inside| inside.is_empty());
-            if empty {
-                let _ = self.shared.io.remove_dir_all(&dir);
-            }
+        remove_empty_topics(&self.shared);
+    }
+}
+
+/// Removes the folders of topics that have no partition here any more, as far as that is possible now.
+pub(crate) fn remove_empty_topics(shared: &Shared) {
+    let topics = shared.root.join(TOPICS);
+    for entry in shared.io.list(&topics).unwrap_or_default() {
+        let dir = topics.join(&entry.name);
+        let empty = layout::parse_topic(&entry.name).is_some()
+            && shared.io.list(&dir).is_ok_and(|inside| inside.is_empty());
+        if empty {
+            let _ = shared.io.remove_dir_all(&dir);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::checkpoint;
 use crate::error::{Fault, OpenError};
-use crate::flush::Flusher;
+use crate::flush::{Flusher, remove_empty_topics};
 use crate::io::Io;
 use crate::layout::{self, ORPHAN, PartitionFile, TOPICS, TRASH, partition_dir};
 use crate::read::snapshot;
@@ -283,6 +283,8 @@ fn stray_folders(shared: &Shared) -> io::Result<()> {
             }
         }
     }
+    // A crash may have come between the last partition of a topic and its folder.
+    remove_empty_topics(shared);
     let trash = shared.root.join(TRASH);
     for entry in shared.io.list(&trash)? {
         shared.io.remove_dir_all(&trash.join(entry.name))?;
