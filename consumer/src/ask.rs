@@ -24,7 +24,7 @@ pub async fn offsets(
     at_ms: Option<i64>,
     deadline: Instant,
 ) -> Result<OffsetsReply, ClusterError> {
-    let request = Offsets { topic: topic.to_owned(), partition, at_ms, stale_ok: true };
+    let request = Offsets { topic: topic.to_owned(), partition, at_ms, stale_ok: true, forward: false };
     ask_offsets(cluster, &request, deadline).await
 }
 
@@ -78,7 +78,8 @@ pub(crate) async fn resolve(
     let deadline = Instant::now() + ASK_TIMEOUT;
     // Only the newest leader knows what is latest; where the log begins any leader does.
     let stale_ok = !matches!(start, Start::Latest | Start::BeforeEnd(_));
-    let request = Offsets { topic: topic.to_string(), partition, at_ms: start.at_ms(), stale_ok };
+    let request =
+        Offsets { topic: topic.to_string(), partition, at_ms: start.at_ms(), stale_ok, forward: false };
     let log = ask_offsets(&cluster, &request, deadline).await;
     Done::Started { key, offset: log.map(|log| start.resolve(&log)) }
 }

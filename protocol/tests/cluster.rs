@@ -26,7 +26,7 @@ fn soon() -> Instant {
 }
 
 fn offsets(partition: PartitionIndex) -> Offsets {
-    Offsets { topic: "orders".into(), partition, at_ms: None, stale_ok: false }
+    Offsets { topic: "orders".into(), partition, at_ms: None, stale_ok: false, forward: false }
 }
 
 async fn ask(cluster: &Cluster, deadline: Instant) -> Result<Answer<OffsetsReply>, ClusterError> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::BrokerId;
-use yak_protocol::message::{Acked, BatchRef, Consume, Consumed, Publish};
+use yak_protocol::message::{Acked, BatchRef, Consume, Consumed, Offsets, OffsetsReply, Publish};
 use yak_protocol::net::RequestError;
 
 /// Passes a batch on. It is queued for the leader when this returns, so order is kept.
@@ -80,6 +80,32 @@ fn outcome_of(error: RequestError, leader: BrokerId) -> WireError {
     }
 }
 
+/// Passes a question about offsets on.
+///
+/// # Errors
+/// What the leader says, or why it cannot be asked.
+pub(super) async fn offsets(
+    broker: &Broker,
+    leader: BrokerId,
+    request: &Offsets,
+) -> Result<OffsetsReply, WireError> {
+    let connection = broker.peers.to(broker, leader).await?;
+    let pending = connection.start(request, Vec::new());
+    let answered = match pending {
+        Ok(pending) => pending.within(FORWARD_SLACK + FORWARD_SLACK).await,
+        Err(error) => Err(error),
+    };
+    answered.map(|answer| answer.body).map_err(|error| without_outcome(outcome_of(error, leader)))
+}
+
+/// A read has no outcome that could be unknown.
+fn without_outcome(error: WireError) -> WireError {
+    let code = if error.code == ErrorCode::OutcomeUnknown { ErrorCode::Timeout } else { error.code };
+    // The hint of an unknown outcome is for publishers.
+    let hint = error.hint.filter(|_| code == error.code);
+    WireError { code, hint, ..error }
+}
+
 /// Passes a consume on; what cannot be asked becomes an error of each partition.
 pub(super) async fn consume(
     broker: &Arc<Broker>,
@@ -96,9 +122,7 @@ pub(super) async fn consume(
     match asked.await {
         Ok(answer) => (answer.body.partitions, answer.bin),
         Err(error) => {
-            // A read has no outcome that could be unknown.
-            let code = if error.code == ErrorCode::OutcomeUnknown { ErrorCode::Timeout } else { error.code };
-            let error = WireError { code, ..error };
+            let error = without_outcome(error);
             let failed = |(topic, partition)| Consumed {
                 topic,
                 partition,

@@ -1,10 +1,12 @@
 //! `offsets`: where a partition begins, is committed and ends, and where a time begins.
 
+use super::forward;
 use super::reading::leading;
 use crate::broker::Broker;
 use std::sync::Arc;
 use yak_core::partition::Event;
 use yak_protocol::error::{ErrorCode, WireError};
+use yak_protocol::ids::BrokerId;
 use yak_protocol::message::{Offsets, OffsetsReply};
 use yak_protocol::net::{Incoming, Replier};
 use yak_storage::ReadError;
@@ -15,6 +17,14 @@ pub(crate) fn offsets(broker: &Arc<Broker>, request: &Incoming, reply: Replier) 
         Ok(offsets) => offsets,
         Err(error) => return reply.refuse(&error),
     };
+    if let Some(leader) = led_elsewhere(broker, &offsets) {
+        let (broker_of_task, asked) = (broker.clone(), Offsets { forward: false, ..offsets });
+        broker.tasks.spawn("forwarded offsets", async move {
+            let outcome = forward::offsets(&broker_of_task, leader, &asked).await;
+            reply.reply::<Offsets>(outcome.as_ref().map_err(Clone::clone), Vec::new());
+        });
+        return;
+    }
     if offsets.at_ms.is_none() {
         let outcome = known(broker, &offsets).map(|(_, reply)| reply);
         return reply.reply::<Offsets>(outcome.as_ref().map_err(Clone::clone), Vec::new());
@@ -24,6 +34,13 @@ pub(crate) fn offsets(broker: &Arc<Broker>, request: &Incoming, reply: Replier) 
         let outcome = at_time(&broker_of_task, &offsets).await;
         reply.reply::<Offsets>(outcome.as_ref().map_err(Clone::clone), Vec::new());
     });
+}
+
+/// Who leads, if that is another broker and the request may be passed on.
+fn led_elsewhere(broker: &Broker, offsets: &Offsets) -> Option<BrokerId> {
+    let resolved = broker.cluster.resolve(&offsets.topic, offsets.partition).ok()?;
+    let leader = broker.cluster.leader(resolved.id)?.leader;
+    (offsets.forward && Some(leader) != broker.id()).then_some(leader)
 }
 
 /// The offsets as the leader knows them. Only a leader whose lease runs and whose watermark has reached

@@ -11,12 +11,12 @@ use crate::producers;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use yak_core::partition::Now;
 use yak_protocol::batch;
 use yak_protocol::defaults::PUBLISH_TIMEOUT;
 use yak_protocol::error::{ErrorCode, WireError};
-use yak_protocol::ids::{BrokerId, PartitionIndex};
+use yak_protocol::ids::{BrokerId, PartitionIndex, TopicPartition};
 use yak_protocol::message::Acks;
 
 /// How long a publish waits for this broker to take over a leadership that it was just given. That
@@ -59,23 +59,35 @@ pub(super) enum Taker {
 /// Finds who takes batches of this partition.
 pub(super) async fn taker(broker: &Broker, id: &Resolved, forward: bool) -> Result<Taker, WireError> {
     let id = id.id;
-    let me = broker.id();
-    if let Some(partition) = broker.partition(id) {
-        if partition.view().leads {
-            return Ok(Taker::Here(partition));
-        }
-        if broker.cluster.leader(id).is_some_and(|hint| Some(hint.leader) == me) {
-            let mut view = partition.watch();
-            let _ = timeout(TAKE_OVER, view.wait_for(|view| view.leads)).await;
-            drop(view);
-            // The machine says itself why it does not lead yet.
-            return Ok(Taker::Here(partition));
-        }
+    if let Some(partition) = broker.partition(id).filter(|partition| partition.view().leads) {
+        return Ok(Taker::Here(partition));
     }
+    let me = broker.id();
     match broker.cluster.leader(id) {
-        Some(hint) if forward && Some(hint.leader) != me => Ok(Taker::Other(hint.leader)),
+        Some(hint) if Some(hint.leader) == me => taking_over(broker, id).await.map(Taker::Here),
+        Some(hint) if forward => Ok(Taker::Other(hint.leader)),
         _ => Err(broker.not_leader(id)),
     }
+}
+
+/// The partition that this broker was just told to lead; not led yet if that takes too long: the machine
+/// says itself why.
+async fn taking_over(broker: &Broker, id: TopicPartition) -> Result<Arc<PartitionHandle>, WireError> {
+    let until = Instant::now() + TAKE_OVER;
+    let mut news = broker.cluster.subscribe();
+    // A new partition is known a moment before it runs; news are announced when it does.
+    let partition = loop {
+        if let Some(partition) = broker.partition(id) {
+            break partition;
+        }
+        if !matches!(timeout_at(until, news.changed()).await, Ok(Ok(()))) {
+            return broker.partition(id).ok_or_else(|| broker.not_leader(id));
+        }
+    };
+    let mut view = partition.watch();
+    let _ = timeout_at(until, view.wait_for(|view| view.leads)).await;
+    drop(view);
+    Ok(partition)
 }
 
 /// Checks a batch and hands it to its partition. Batches of one connection to one partition arrive

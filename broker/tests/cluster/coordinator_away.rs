@@ -115,7 +115,13 @@ async fn when_the_lease_is_over_only_what_needs_no_vouching_goes_on() {
         client.publish_acks("orders", 0, &["one"], Acks::Leader).await.expect_err("it cannot vouch");
     assert_eq!(refused.code, ErrorCode::LeaseOver, "{refused}");
     client.publish("orders", 0, &["all"]).await.expect("the followers vouch");
-    let stale = Offsets { topic: "orders".into(), partition: PartitionIndex(0), at_ms: None, stale_ok: true };
+    let stale = Offsets {
+        topic: "orders".into(),
+        partition: PartitionIndex(0),
+        at_ms: None,
+        stale_ok: true,
+        forward: false,
+    };
     assert_eq!(client.request(&stale).await.expect("good enough").high_watermark, Offset(2));
     assert_eq!(client.read_all("orders", 0).await.len(), 2);
     cluster.start_coordinator().await;

@@ -105,8 +105,13 @@ async fn questions_about_the_cluster_are_answered_by_any_broker() {
     assert_eq!(metadata.coordinator_lost, None);
     let consumer = client.request(&RegisterConsumer::default()).await.expect("answered");
     assert!(consumer.consumer > 0);
-    let at =
-        Offsets { topic: "orders".into(), partition: PartitionIndex(0), at_ms: Some(0), stale_ok: false };
+    let at = Offsets {
+        topic: "orders".into(),
+        partition: PartitionIndex(0),
+        at_ms: Some(0),
+        stale_ok: false,
+        forward: false,
+    };
     let reply = client.request(&at).await.expect("answered");
     assert_eq!((reply.high_watermark, reply.log_end), (Offset(2), Offset(2)));
 }

@@ -16,6 +16,9 @@ pub struct Offsets {
     /// high watermark may be behind: good enough for anything but "latest".
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale_ok: bool,
+    /// Whether a broker that does not lead passes the request on (at most once) instead of refusing it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forward: bool,
 }
 message!(Offsets, "offsets", Client, OffsetsReply);
 

@@ -24,7 +24,7 @@ mod verbs;
 pub use cluster::{ClientOptions, Cluster, ClusterError, Leader, Trouble, default_bootstrap, with_port};
 pub use connection::{ConnectError, ConnectOptions, Connection};
 pub use front::HttpStream;
-pub use lines::{CommandError, Gone, Interrupt, TextSession};
+pub use lines::{Asker, CommandError, Gone, Interrupt, TextSession};
 pub use listener::{BindError, Listener, ListenerConfig, TextAccess, UnknownTextAccess};
 pub use loss::{ConnectionLost, Loss};
 pub use observe::{
@@ -35,3 +35,4 @@ pub use pending::{Answer, PendingAnswer, RequestError};
 pub use roles::{RoleSet, UnknownRole};
 pub use serve::serve;
 pub use service::{Closed, Incoming, Replier, Service};
+pub use verbs::{Found, find, may_pass, place};

@@ -19,9 +19,12 @@
 //!
 //! Everything in here is pure: lines in, values out. The connections are in `net`.
 
+pub mod cluster;
 mod command;
 mod escape;
 mod format;
+mod metric;
+mod setting;
 mod status;
 mod table;
 mod time;
@@ -33,6 +36,8 @@ pub use command::Command;
 pub(crate) use command::switch;
 pub use escape::{escaped, quoted, undotted};
 pub use format::{Format, UnknownFormat};
+pub use metric::{Measured, Metric, MetricKind, Metrics};
+pub use setting::{Settings, Sources};
 pub use status::{Status, error_line};
 pub use table::Table;
 pub use time::rfc3339;

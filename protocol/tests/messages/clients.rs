@@ -44,7 +44,13 @@ fn clients_ask() {
     check_kind(
         "offsets",
         Role::Client,
-        &Offsets { topic: "orders".to_owned(), partition: PartitionIndex(2), at_ms: Some(5), stale_ok: true },
+        &Offsets {
+            topic: "orders".to_owned(),
+            partition: PartitionIndex(2),
+            at_ms: Some(5),
+            stale_ok: true,
+            forward: true,
+        },
         &["topic", "partition"],
         &OffsetsReply {
             log_start: Offset(1),

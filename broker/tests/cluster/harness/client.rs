@@ -129,6 +129,7 @@ impl Client {
             partition: PartitionIndex(partition),
             at_ms: None,
             stale_ok: false,
+            forward: false,
         };
         match self.request(&request).await {
             Ok(reply) => Ok(reply),

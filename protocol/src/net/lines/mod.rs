@@ -13,11 +13,13 @@
 //!
 //! [`ROWS_MAX`]: super::limits::ROWS_MAX
 
+mod asker;
 mod json;
 mod reader;
 mod session;
 mod writer;
 
+pub use asker::Asker;
 pub(super) use reader::{FirstLine, LineReader};
 pub(super) use session::Settings;
 pub use session::{CommandError, Gone, Interrupt, TextSession};

@@ -1,12 +1,12 @@
 //! What a command can do with the connection on which it was typed.
 
+use super::asker::Asker;
 use super::reader::LineReader;
 use crate::defaults::FRAME_PREFIX_BYTES;
 use crate::envelope::{self, Kind};
 use crate::error::{ErrorCode, WireError};
 use crate::ids::{Offset, PartitionIndex};
 use crate::message::Message;
-use crate::net::intake::{Intake, Refused};
 use crate::net::limits::{ROWS_MAX, TEXT_BYTES_PAUSE};
 use crate::net::listener::{ListenerConfig, TextAccess};
 use crate::net::peer::Peer;
@@ -16,12 +16,8 @@ use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-/// The first id of the requests that typed commands make: far from those that people give theirs.
-const FIRST_ID: u64 = 1 << 62;
 
 /// Nothing more can be sent to whoever typed; the command is to return.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -107,7 +103,7 @@ pub struct TextSession {
     pub(super) quitting: bool,
     /// When the peer closed its sending side.
     ended_at: Option<Instant>,
-    last_id: u64,
+    asker: Asker,
 }
 
 /// When the command last said something.
@@ -136,6 +132,7 @@ impl TextSession {
         reader: LineReader<OwnedReadHalf>,
         shutdown: CancellationToken,
     ) -> Self {
+        let asker = Asker::new(peer.clone(), config.clone());
         Self {
             peer,
             config,
@@ -148,7 +145,7 @@ impl TextSession {
             progress: Progress::now(),
             quitting: false,
             ended_at: None,
-            last_id: FIRST_ID,
+            asker,
         }
     }
 
@@ -206,8 +203,7 @@ impl TextSession {
         self.quitting = true;
     }
 
-    /// Sends a message on the way of a frame: the listener's roles, the accounting of what is under way,
-    /// [`Service::call`], and the answer through its [`crate::net::Replier`].
+    /// Sends a message on the way of a frame; see [`Asker::ask`].
     ///
     /// # Errors
     /// What a client that sent the frame would have been answered.
@@ -217,27 +213,13 @@ impl TextSession {
         message: &M,
         bin: Vec<Bytes>,
     ) -> Result<(M::Reply, Bytes), WireError> {
-        let unwritable = |error: envelope::EncodeError| {
-            WireError::new(ErrorCode::BadRequest, format!("{}: {error}", M::KIND))
-        };
-        self.last_id += 1;
-        let version = crate::defaults::PROTOCOL_VERSION;
-        let frame = envelope::encode(version, self.last_id, M::KIND, message, bin).map_err(unwritable)?;
-        let frame = within(&frame, self.config.max_frame_bytes)?;
-        self.peer.room().await;
-        let (direct, answer) = oneshot::channel();
-        let intake = Intake { peer: &self.peer, config: &self.config, service };
-        match intake.take(frame, Some(direct)).await {
-            Ok(()) => {}
-            Err(Refused::Answer(.., error) | Refused::End(.., error)) => return Err(error),
-            Err(Refused::Panicked(what)) => return Err(WireError::new(ErrorCode::Internal, what)),
-        }
-        let unanswered =
-            |_| WireError::new(ErrorCode::Internal, format!("{}: nothing answers it here", M::KIND));
-        let answer = answer.await.map_err(unanswered)?;
-        let answer = envelope::decode(answer.to_bytes().slice(FRAME_PREFIX_BYTES..));
-        let answer = answer.map_err(|error| error.to_wire())?;
-        Ok((envelope::outcome::<M::Reply>(&answer.body)?, answer.bin))
+        self.asker.ask(service, message, bin).await
+    }
+
+    /// Asks in this session's name, also while [`Self::interrupted`] is waited for.
+    #[must_use]
+    pub fn asker(&self) -> Asker {
+        self.asker.clone()
     }
 
     /// One line of data; several if there are ends of lines in it. With `FORMAT json` an object whose only

@@ -2,8 +2,10 @@
 
 mod connections;
 mod events;
+mod leaders;
 mod settings;
 mod tap;
+mod topics;
 mod who;
 
 use super::lines::{CommandError, TextSession};
@@ -12,6 +14,7 @@ use super::service::Service;
 use crate::error::{ErrorCode, WireError};
 use crate::text::{Access, Command, Format, Status, Table, Verb, Word, rfc3339};
 
+pub use topics::{Found, find, may_pass, place};
 pub(super) use who::banner;
 
 const fn verb(name: &'static str, usage: &'static str, about: &'static str, access: Access) -> Verb {
@@ -49,6 +52,19 @@ pub(super) const SHARED: &[Verb] = &[
         "decoded copies of frames as they come and go; ends with your next line",
         Access::Admin,
     ),
+    verb("TOPICS", "TOPICS", "the topics", Access::Read),
+    verb("TOPIC", "TOPIC <topic>[/<p>]", "one topic: its settings and partitions", Access::Read),
+    verb(
+        "CREATE",
+        "CREATE <topic> [parts=3] [rf=2] [min_isr=] [durability=fsync|replicated] [validate=header|deep] \
+         [batch_bytes_max=] [if_not_exists=on]",
+        "makes a topic, and answers once it can be used",
+        Access::Write,
+    ),
+    verb("DROP", "DROP <topic> CONFIRM", "deletes a topic and its records for ever", Access::Admin),
+    verb("ISR", "ISR <topic>[/<p>]", "the in-sync replicas, and which are missing", Access::Read),
+    verb("BROKERS", "BROKERS", "the brokers, and whether they may lead", Access::Read),
+    verb("LEADER", "LEADER [<topic>[/<p>]]", "who leads, and where that is", Access::Read),
     verb("QUIT", "QUIT", "finishes and closes", Access::Read),
 ];
 
@@ -79,6 +95,13 @@ pub(super) async fn run<S: Service>(
         "KILL" => connections::kill(session, observer(service)?, command),
         "EVENTS" => events::events(session, observer(service)?, command).await,
         "TAP" => tap::tap(session, service, observer(service)?, command).await,
+        "TOPICS" => topics::list(session, service, command).await,
+        "TOPIC" => topics::show(session, service, command).await,
+        "CREATE" => topics::create(session, service, command).await,
+        "DROP" => topics::delete(session, service, command).await,
+        "ISR" => leaders::isr(session, service, command).await,
+        "BROKERS" => leaders::brokers(session, service, command).await,
+        "LEADER" => leaders::leader(session, service, command).await,
         "QUIT" => {
             session.quit();
             Ok(Status::said("bye"))

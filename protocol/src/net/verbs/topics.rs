@@ -1,0 +1,214 @@
+//! Topics: which there are, making and deleting them.
+
+use super::{answer_table, bad, no_more_words};
+use crate::error::{Action, ErrorCode, WireError};
+use crate::ids::{LeaderEpoch, PartitionIndex};
+use crate::message::{
+    CreateTopic, CreateTopicReply, DeleteTopic, Durability, Metadata, MetadataReply, Offsets, PartitionInfo,
+    TopicConfig, TopicInfo, Validate,
+};
+use crate::net::lines::{CommandError, TextSession};
+use crate::net::service::Service;
+use crate::text::{Command, Status, cluster};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long `CREATE` waits for the new partitions' leaders, and how often it looks.
+const LEADERS_MAX: Duration = Duration::from_secs(10);
+const LEADERS_LOOK: Duration = Duration::from_millis(10);
+
+type Outcome = Result<Status, CommandError>;
+
+/// A topic, with its partitions and where they are.
+pub struct Found {
+    /// The topic.
+    pub topic: TopicInfo,
+    /// Its partitions, or the one that was asked for.
+    pub partitions: Vec<PartitionInfo>,
+    /// Everything that was answered; its partitions are those above.
+    pub known: MetadataReply,
+}
+
+/// `orders` or `orders/2`.
+///
+/// # Errors
+/// `BAD_REQUEST`: what follows the slash is no number.
+pub fn place(text: &str) -> Result<(&str, Option<PartitionIndex>), WireError> {
+    let Some((topic, partition)) = text.split_once('/') else { return Ok((text, None)) };
+    match partition.parse() {
+        Ok(number) => Ok((topic, Some(PartitionIndex(number)))),
+        Err(_) => Err(bad(format!("{text}: {partition} is not the number of a partition"))
+            .hint("as in orders/2: topic, slash, number")),
+    }
+}
+
+/// Finds `orders` or `orders/2`.
+///
+/// # Errors
+/// `UNKNOWN_TOPIC` that names the nearest existing one and what to type next, `UNKNOWN_PARTITION`, or what
+/// `metadata` was refused with.
+pub async fn find<S: Service>(
+    session: &mut TextSession,
+    service: &S,
+    command: &Command,
+    text: &str,
+) -> Result<Found, WireError> {
+    let (name, partition) = place(text)?;
+    let metadata = Metadata { topics: Some(vec![name.to_owned()]) };
+    let (mut known, _) = session.ask(service, &metadata, Vec::new()).await?;
+    let Some(topic) = known.topics.first().cloned() else {
+        let nearest = known.unknown.into_iter().next().and_then(|unknown| unknown.nearest);
+        let hint = match nearest {
+            Some(near) => format!("did you mean {near}? CREATE {name}, or {} {near}", command.verb),
+            None => format!("CREATE {name} makes it; TOPICS lists what there is"),
+        };
+        return Err(WireError::new(ErrorCode::UnknownTopic, name).hint(hint));
+    };
+    if let Some(wanted) = partition {
+        known.partitions.retain(|info| info.id.partition == wanted);
+    }
+    known.partitions.sort_by_key(|info| info.id.partition);
+    if known.partitions.is_empty() {
+        let error = WireError::new(ErrorCode::UnknownPartition, text);
+        let last = topic.partitions.saturating_sub(1);
+        return Err(error.hint(format!("the partitions of {name} are 0 to {last}")));
+    }
+    Ok(Found { topic, partitions: known.partitions.clone(), known })
+}
+
+pub(super) async fn list<S: Service>(session: &mut TextSession, service: &S, command: &Command) -> Outcome {
+    no_more_words(command, 0)?;
+    let (known, _) = session.ask(service, &Metadata::default(), Vec::new()).await?;
+    answer_table(session, &cluster::topics(&known)).await
+}
+
+pub(super) async fn show<S: Service>(session: &mut TextSession, service: &S, command: &Command) -> Outcome {
+    no_more_words(command, 1)?;
+    let Found { topic, partitions, .. } =
+        find(session, service, command, command.word(0, "a topic")?).await?;
+    session.table(&cluster::partitions(&partitions)).await?;
+    session.end().await?;
+    let status = Status::ok().with("topic", topic.name).with("id", topic.id);
+    let status = status.with("partitions", topic.partitions).with("rf", topic.wanted_replicas);
+    let status =
+        status.with("min_isr", topic.min_isr).with("durability", durability(topic.config.durability));
+    let status = status.with("validate", validate(topic.config.validate));
+    Ok(status.with("batch_bytes_max", topic.config.batch_bytes_max))
+}
+
+/// Makes a topic, and answers once its partitions can be used: what is typed next finds their leaders.
+pub(super) async fn create<S: Service>(session: &mut TextSession, service: &S, command: &Command) -> Outcome {
+    let create = wanted(command)?;
+    let (made, _) = session.ask(service, &create, Vec::new()).await?;
+    let epoch = led(session, service, &made.topic).await;
+    let CreateTopicReply { topic, replicas, created } = made;
+    let status = Status::ok().with("topic", topic.name).with("partitions", topic.partitions);
+    let mut status = status.with("rf", replicas).with("epoch", epoch);
+    if replicas < topic.wanted_replicas {
+        // Filled up as brokers appear.
+        status = status.with("wanted", topic.wanted_replicas);
+    }
+    Ok(if created { status } else { status.with("created", false) })
+}
+
+fn wanted(command: &Command) -> Result<CreateTopic, WireError> {
+    const OPTIONS: [&str; 7] =
+        ["parts", "rf", "min_isr", "durability", "validate", "batch_bytes_max", "if_not_exists"];
+    command.allow(&OPTIONS)?;
+    if let Some(word) = command.words.get(1) {
+        return Err(bad(format!("CREATE does not take {word}")).hint("HELP CREATE"));
+    }
+    let mut config = TopicConfig::default();
+    if let Some(text) = command.option("durability") {
+        config.durability = [Durability::Fsync, Durability::Replicated]
+            .into_iter()
+            .find(|known| durability(*known) == text)
+            .ok_or_else(|| bad(format!("durability is fsync or replicated, not {text}")))?;
+    }
+    if let Some(text) = command.option("validate") {
+        config.validate = [Validate::Header, Validate::Deep]
+            .into_iter()
+            .find(|known| validate(*known) == text)
+            .ok_or_else(|| bad(format!("validate is header or deep, not {text}")))?;
+    }
+    if let Some(bytes) = command.number("batch_bytes_max")? {
+        config.batch_bytes_max = bytes;
+    }
+    Ok(CreateTopic {
+        topic: command.word(0, "a name for the topic")?.to_owned(),
+        partitions: command.number("parts")?,
+        replicas: command.number("rf")?,
+        min_isr: command.number("min_isr")?,
+        config,
+        if_not_exists: command.switch("if_not_exists")?.unwrap_or(false),
+        auto: false,
+    })
+}
+
+/// Waits until every partition's leader leads, and returns the highest epoch among them; `None` when nobody
+/// who is asked here could know, or it takes too long.
+async fn led<S: Service>(session: &mut TextSession, service: &S, topic: &TopicInfo) -> Option<LeaderEpoch> {
+    let deadline = Instant::now() + LEADERS_MAX;
+    let mut highest = None;
+    for partition in (0..topic.partitions).map(PartitionIndex) {
+        let asked =
+            Offsets { topic: topic.name.clone(), partition, at_ms: None, stale_ok: false, forward: true };
+        loop {
+            match session.ask(service, &asked, Vec::new()).await {
+                Ok((offsets, _)) => {
+                    highest = highest.max(Some(offsets.leader_epoch));
+                    break;
+                }
+                // The coordinator knows the epoch without asking anybody.
+                Err(error) if error.code == ErrorCode::WrongProcess => {
+                    let metadata = Metadata { topics: Some(vec![topic.name.clone()]) };
+                    let (known, _) = session.ask(service, &metadata, Vec::new()).await.ok()?;
+                    return known.partitions.iter().map(|info| info.leader_epoch).max();
+                }
+                // A leader that has not heard of the topic yet will in a moment.
+                Err(error) if Instant::now() < deadline && may_pass(&error) => sleep(LEADERS_LOOK).await,
+                Err(_) => return None,
+            }
+        }
+    }
+    highest
+}
+
+/// Whether a broker that is asked about a topic which certainly exists may answer otherwise in a moment.
+#[must_use]
+pub fn may_pass(error: &WireError) -> bool {
+    let unheard = matches!(error.code, ErrorCode::UnknownTopic | ErrorCode::UnknownPartition);
+    unheard || matches!(error.code.action(), Action::Retry | Action::Refresh)
+}
+
+fn durability(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Fsync => "fsync",
+        Durability::Replicated => "replicated",
+    }
+}
+
+fn validate(validate: Validate) -> &'static str {
+    match validate {
+        Validate::Header => "header",
+        Validate::Deep => "deep",
+    }
+}
+
+/// Deletes a topic; the word `CONFIRM` keeps a slip of the hand from it.
+pub(super) async fn delete<S: Service>(session: &mut TextSession, service: &S, command: &Command) -> Outcome {
+    command.allow(&[])?;
+    let name = command.word(0, "a topic and CONFIRM")?;
+    let Found { topic, .. } = find(session, service, command, place(name)?.0).await?;
+    if name != topic.name {
+        return Err(bad("topics are deleted as a whole").hint(format!("DROP {} CONFIRM", topic.name)).into());
+    }
+    if command.words.get(1).is_none_or(|word| !word.eq_ignore_ascii_case("confirm"))
+        || command.words.len() > 2
+    {
+        let what = format!("this would delete {name} with its {} partitions for ever", topic.partitions);
+        return Err(bad(what).hint(format!("DROP {name} CONFIRM")).into());
+    }
+    let (gone, _) = session.ask(service, &DeleteTopic { topic: topic.name }, Vec::new()).await?;
+    Ok(Status::ok().with("topic", name).with("id", gone.topic_id).with("deleted", true))
+}
