@@ -233,6 +233,9 @@ impl TextSession {
             Ok(command) => command,
             Err(error) => return self.say_error(&error).await,
         };
+        if command.verb == "?" {
+            command.verb = "HELP".to_owned();
+        }
         // Even if the command is refused, what is counted is taken: it must not be run as commands.
         match command.counted_bytes() {
             Ok(None) => {}

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 /// Cuts lines out of a stream, with what telnet says between them left out.
 ///
-/// Never makes room for more than twice what has arrived and a few KiB.
+/// Never makes room for more than twice what has arrived, or 64 KiB more.
 pub(in crate::net) struct LineReader<R> {
     io: R,
     buffer: BytesMut,
@@ -96,7 +96,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
                     None => FirstLine::Other,
                 };
             }
-            if self.goodbye || self.buffer.len() > self.limit() {
+            if self.goodbye || self.ended || self.buffer.len() > self.limit() {
                 return FirstLine::Other;
             }
             let limit = if word.is_some() { SILENCE } else { TEXT_IDLE_MAX };
@@ -151,9 +151,10 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
     /// So many bytes behind the line that was just taken, whatever they are.
     pub(in crate::net) async fn counted(&mut self, count: usize) -> std::io::Result<Bytes> {
         while self.buffer.len() < count {
-            let missing = count - self.buffer.len();
-            // Room grows with what has arrived, not with what was announced.
-            self.buffer.reserve(missing.min(READ_BYTES.max(self.buffer.len())));
+            if self.buffer.capacity() == self.buffer.len() {
+                // Room grows with what has arrived, not with what was announced.
+                self.buffer.reserve((count - self.buffer.len()).min(READ_BYTES));
+            }
             if self.ended || unless_stalled(READ_STALL_MAX, self.io.read_buf(&mut self.buffer)).await? == 0 {
                 self.ended = true;
                 let what = format!("the connection ended after {} of {count} bytes", self.buffer.len());

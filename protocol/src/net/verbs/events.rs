@@ -4,6 +4,7 @@ use super::{bad, no_more_words};
 use crate::net::lines::{CommandError, TextSession};
 use crate::net::observe::{Event, Observer};
 use crate::text::{Command, Format, Status, Table, Value, rfc3339};
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 /// How many events are shown unless more are asked for.
@@ -24,30 +25,45 @@ pub(super) async fn events(
         no_more_words(command, 1)?;
     }
     // First, so that none is missed between the two.
-    let mut following = observer.events.follow();
+    let following = observer.events.follow();
     let recent = observer.events.recent(count);
-    let mut last = recent.last().map_or(0, |event| event.number);
+    let last = recent.last().map_or(0, |event| event.number);
     let mut shown = recent.len();
     for event in &recent {
         show(session, event).await?;
     }
-    while follow {
-        tokio::select! {
-            biased;
-            _ = session.interrupted() => break,
-            event = following.recv() => match event {
-                Ok(event) if event.number > last => {
-                    (last, shown) = (event.number, shown + 1);
-                    show(session, &event).await?;
-                }
-                Ok(_) => {}
-                Err(RecvError::Lagged(missed)) => session.line(&format!("# {missed} events were missed")).await?,
-                Err(RecvError::Closed) => break,
-            },
-        }
+    if follow {
+        shown += follow_on(session, following, last).await?;
     }
     session.end().await?;
     Ok(Status::ok().with("count", shown))
+}
+
+/// Shows the events behind `last` as they come, until it is interrupted; returns how many.
+async fn follow_on(
+    session: &mut TextSession,
+    mut following: Receiver<Event>,
+    mut last: u64,
+) -> Result<usize, CommandError> {
+    let mut shown = 0;
+    loop {
+        let event = tokio::select! {
+            biased;
+            _ = session.interrupted() => return Ok(shown),
+            event = following.recv() => event,
+        };
+        match event {
+            Ok(event) if event.number > last => {
+                (last, shown) = (event.number, shown + 1);
+                show(session, &event).await?;
+            }
+            Ok(_) => {}
+            Err(RecvError::Lagged(missed)) => {
+                session.line(&format!("# {missed} events were missed")).await?;
+            }
+            Err(RecvError::Closed) => return Ok(shown),
+        }
+    }
 }
 
 /// One event a line: columns would have to wait for the last one.

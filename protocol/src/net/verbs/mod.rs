@@ -81,9 +81,12 @@ pub(super) async fn run<S: Service>(
     command: &Command,
 ) -> Result<Status, CommandError> {
     match command.verb.as_str() {
-        "PING" => Ok(Status::said("pong")),
+        "PING" => {
+            no_more_words(command, 0)?;
+            Ok(Status::said("pong"))
+        }
         "HELP" => who::help(session, service, command).await,
-        "VERSION" => who::version(session, service).await,
+        "VERSION" => who::version(session, service, command).await,
         "WHOAMI" => who::whoami(session, command),
         "FORMAT" => settings::format(session, command),
         "RAW" => settings::switch(session, command, |settings, on| settings.raw = on),

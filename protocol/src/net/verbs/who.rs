@@ -22,7 +22,9 @@ pub(in crate::net) async fn banner<S: Service>(session: &mut TextSession, servic
 pub(super) async fn version<S: Service>(
     session: &mut TextSession,
     service: &S,
+    command: &Command,
 ) -> Result<Status, CommandError> {
+    no_more_words(command, 0)?;
     let (hello, _) = session.ask(service, &Hello::default(), Vec::new()).await?;
     let status = Status::ok().with("process", hello.process).with("software", hello.software);
     let status = status.with("protocol", hello.version).with("cluster_id", hello.cluster_id);
