@@ -5,9 +5,9 @@ use crate::requests;
 use std::sync::Arc;
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{
-    Consume, CreateTopic, DeleteTopic, Heartbeat, Hello, LeaderInfoRequest, Message, Metadata, Offsets,
-    Probe, ProducerIds, ProposeIsr, Publish, ReadRange, RegisterBroker, RegisterConsumer, RegisterProducer,
-    Replicate, StreamSilent,
+    Consume, CreateTopic, DeleteTopic, Drain, Elect, Heartbeat, Hello, LeaderInfoRequest, Message, Metadata,
+    Offsets, Probe, ProducerIds, ProposeIsr, Publish, ReadRange, RegisterBroker, RegisterConsumer,
+    RegisterProducer, Replicate, StreamSilent,
 };
 use yak_protocol::net::{Closed, Incoming, Peer, Replier, Service};
 
@@ -37,6 +37,8 @@ impl Service for BrokerService {
             ReadRange::KIND => requests::read_range(broker, &request, reply),
             CreateTopic::KIND => requests::create_topic(broker, &request, reply),
             DeleteTopic::KIND => requests::delete_topic(broker, &request, reply),
+            Elect::KIND => requests::elect(broker, &request, reply),
+            Drain::KIND => requests::drain(broker, &request, reply),
             RegisterBroker::KIND
             | Heartbeat::KIND
             | ProposeIsr::KIND

@@ -5,7 +5,6 @@ use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{
     LeaderInfo, LeaderInfoRequest, Metadata, MetadataReply, TopicInfo, UnknownTopic,
 };
-use yak_protocol::names;
 
 /// The cluster, or the part of it that was asked for.
 pub(crate) fn metadata(state: &State, coordinator: &str, request: &Metadata) -> MetadataReply {
@@ -39,17 +38,13 @@ pub(crate) fn metadata(state: &State, coordinator: &str, request: &Metadata) -> 
 }
 
 fn unknown(state: &State, name: &str) -> UnknownTopic {
-    UnknownTopic { topic: name.to_owned(), nearest: nearest(state, name) }
-}
-
-fn nearest(state: &State, name: &str) -> Option<String> {
-    names::nearest(name, state.topics().map(|topic| topic.name.as_str())).map(str::to_owned)
+    UnknownTopic { topic: name.to_owned(), nearest: state.nearest_topic(name).map(str::to_owned) }
 }
 
 /// Everything, or what concerns one topic.
 pub(crate) fn leader_info(state: &State, request: &LeaderInfoRequest) -> Result<LeaderInfo, WireError> {
     let Some(name) = &request.topic else { return Ok(state.leader_info()) };
-    let Some(topic) = state.topic_named(name) else { return Err(unknown_topic(state, name)) };
+    let topic = state.find_topic(name)?;
     Ok(LeaderInfo {
         coordinator_epoch: state.coordinator_epoch(),
         version: state.version(),
@@ -59,14 +54,6 @@ pub(crate) fn leader_info(state: &State, request: &LeaderInfoRequest) -> Result<
         partitions: state.partitions_of(topic.id).cloned().collect(),
         deleted: Vec::new(),
     })
-}
-
-fn unknown_topic(state: &State, name: &str) -> WireError {
-    let error = WireError::new(ErrorCode::UnknownTopic, format!("there is no topic named {name:?}"));
-    match nearest(state, name) {
-        Some(nearest) => error.hint(format!("did you mean {nearest:?}?")),
-        None => error,
-    }
 }
 
 /// To somebody who takes the coordinator for a broker.

@@ -5,9 +5,9 @@ use tokio::sync::mpsc::{self, error::SendError};
 use yak_core::cluster::{ConnectionId, Loss, Request};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{
-    Consume, CreateTopic, DeleteTopic, Heartbeat, Hello, LeaderInfoRequest, Message, Metadata, Offsets,
-    Probe, ProbeReply, ProducerIds, ProposeIsr, Publish, ReadRange, RegisterBroker, RegisterConsumer,
-    RegisterProducer, Replicate, StreamSilent,
+    Consume, CreateTopic, DeleteTopic, Drain, Elect, Heartbeat, Hello, LeaderInfoRequest, Message, Metadata,
+    Offsets, Probe, ProbeReply, ProducerIds, ProposeIsr, Publish, ReadRange, RegisterBroker,
+    RegisterConsumer, RegisterProducer, Replicate, StreamSilent,
 };
 use yak_protocol::net::{Closed, Incoming, Peer, Replier, Service};
 
@@ -72,6 +72,8 @@ fn parse(request: &Incoming) -> Result<Ask, WireError> {
         ProducerIds::KIND => Ask::Machine(Request::ProducerIds(request.parse()?)),
         CreateTopic::KIND => Ask::Machine(Request::CreateTopic(request.parse()?)),
         DeleteTopic::KIND => Ask::Machine(Request::DeleteTopic(request.parse()?)),
+        Elect::KIND => Ask::Machine(Request::Elect(request.parse()?)),
+        Drain::KIND => Ask::Machine(Request::Drain(request.parse()?)),
         Metadata::KIND => Ask::Metadata(request.parse()?),
         LeaderInfoRequest::KIND => Ask::LeaderInfo(request.parse()?),
         Hello::KIND => Ask::Hello(request.parse()?),

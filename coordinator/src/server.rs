@@ -313,7 +313,7 @@ impl Server {
                     peer.close();
                 }
             }
-            Effect::Note(text) => tracing::info!("{text}"),
+            Effect::Note(note) => tracing::info!(kind = note.kind(), "{note}"),
         }
     }
 
@@ -337,6 +337,8 @@ fn answer_request(reply: Replier, outcome: Result<Reply, WireError>) {
         Ok(Reply::ProducerIds(body)) => reply.reply_body(&body, Vec::new()),
         Ok(Reply::CreateTopic(body)) => reply.reply_body(&body, Vec::new()),
         Ok(Reply::DeleteTopic(body)) => reply.reply_body(&body, Vec::new()),
+        Ok(Reply::Elect(body)) => reply.reply_body(&body, Vec::new()),
+        Ok(Reply::Drain(body)) => reply.reply_body(&body, Vec::new()),
     }
 }
 

@@ -11,7 +11,8 @@ use yak_core::cluster::{
 use yak_core::rules::Rules;
 use yak_protocol::ids::{BrokerEpoch, BrokerId, ClusterId, DataDirId, Incarnation, MetadataVersion};
 use yak_protocol::message::{
-    CreateTopic, DeleteTopic, Heartbeat, IsrProposal, PartitionInfo, ProposeIsr, RegisterBroker, StreamSilent,
+    CreateTopic, DeleteTopic, Drain, Elect, Heartbeat, IsrProposal, PartitionInfo, ProposeIsr,
+    RegisterBroker, StreamSilent,
 };
 
 const BROKERS: usize = 4;
@@ -252,8 +253,31 @@ impl World {
             }
             86 => self.restart(),
             87 => self.now = self.now + Duration::from_millis(self.random.u64(0..12_000)),
+            88 => self.elect(),
+            89..91 => self.drain(n),
             _ => self.advance(self.random.clone().u64(0..1500)),
         }
+    }
+
+    /// Somebody asks for any leader; whoever gets the lead was in sync, and the ISR stays as it was.
+    fn elect(&mut self) {
+        let partitions: Vec<PartitionInfo> = self.cluster.state().partitions().cloned().collect();
+        let Some(before) = self.random.choice(&partitions).cloned() else { return };
+        let topic = self.cluster.state().topic(before.id.topic).unwrap().name.clone();
+        let to = self.random.bool().then(|| BrokerId(self.random.u32(1..=BROKERS as u32 + 1)));
+        let elect = Elect { topic, partition: before.id.partition, to };
+        if let Some(Reply::Elect(reply)) = self.request(ConnectionId(0), Request::Elect(elect)) {
+            let after = self.cluster.state().partition(before.id).unwrap();
+            assert!(before.isr.contains(&reply.leader) && after.isr == before.isr);
+            assert_eq!((after.leader, after.leader_epoch), (Some(reply.leader), reply.leader_epoch));
+            assert_eq!(reply.moved, after.leader_epoch > before.leader_epoch);
+        }
+    }
+
+    fn drain(&mut self, n: usize) {
+        let Some(broker_id) = self.brokers[n].id else { return };
+        let drain = Drain { broker_id, draining: self.random.bool() };
+        self.request(ConnectionId(0), Request::Drain(drain));
     }
 
     fn report_silence(&mut self, n: usize) {
@@ -275,6 +299,10 @@ impl World {
 
     /// Everybody lives and talks: every partition gets a leader and takes all its replicas in.
     fn heal(&mut self) {
+        for broker_id in self.brokers.iter().filter_map(|broker| broker.id).collect::<Vec<_>>() {
+            let drain = Drain { broker_id, draining: false };
+            assert!(self.request(ConnectionId(0), Request::Drain(drain)).is_some());
+        }
         for _ in 0..4 {
             for n in 0..BROKERS {
                 self.heartbeat(n, false);

@@ -125,7 +125,7 @@ errors! {
     Timeout = 34, "TIMEOUT", Retry;
     /// Too much is queued for this connection, partition or process.
     Overloaded = 35, "OVERLOADED", Retry;
-    /// An ISR proposal that the coordinator did not apply; it changed nothing (rule R8).
+    /// An ISR proposal or an election that the coordinator did not apply; it changed nothing (rules R8, R10).
     NotApplied = 36, "NOT_APPLIED", Refresh;
     /// The protocol version of the request is not spoken here.
     UnsupportedVersion = 37, "UNSUPPORTED_VERSION", GiveUp;

@@ -31,7 +31,7 @@ pub(crate) fn delete_topic(broker: &Arc<Broker>, request: &Incoming, reply: Repl
     });
 }
 
-fn pass_on<M: Message, F>(
+pub(super) fn pass_on<M: Message, F>(
     broker: &Arc<Broker>,
     request: &Incoming,
     reply: Replier,

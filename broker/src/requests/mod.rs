@@ -3,6 +3,7 @@
 mod answer;
 mod consume;
 mod create_topic;
+mod drain;
 mod forward;
 mod hello;
 mod metadata;
@@ -16,6 +17,7 @@ mod register_client;
 pub(crate) use answer::PublishAnswer;
 pub(crate) use consume::consume;
 pub(crate) use create_topic::{Creations, create_topic, delete_topic};
+pub(crate) use drain::{drain, elect};
 pub(crate) use hello::hello;
 pub(crate) use metadata::metadata;
 pub(crate) use offsets::offsets;

@@ -2,12 +2,13 @@
 //! another process know of it: the shell syncs the records before it goes on.
 
 use super::event::{ConnectionId, RequestId};
+use super::note::Note;
 use super::record::Record;
 use yak_protocol::error::WireError;
 use yak_protocol::ids::BrokerId;
 use yak_protocol::message::{
-    CreateTopicReply, DeleteTopicReply, HeartbeatReply, LeaderInfo, ProducerIdsReply, ProposeIsrReply,
-    RegisterBrokerReply, StreamSilentReply,
+    CreateTopicReply, DeleteTopicReply, DrainReply, ElectReply, HeartbeatReply, LeaderInfo, ProducerIdsReply,
+    ProposeIsrReply, RegisterBrokerReply, StreamSilentReply,
 };
 
 /// The answer to a [`super::Request`].
@@ -27,6 +28,10 @@ pub enum Reply {
     CreateTopic(CreateTopicReply),
     /// To `DeleteTopic`.
     DeleteTopic(DeleteTopicReply),
+    /// To `Elect`.
+    Elect(ElectReply),
+    /// To `Drain`.
+    Drain(DrainReply),
 }
 
 /// Something to do.
@@ -42,6 +47,6 @@ pub enum Effect {
     Probe(ConnectionId, BrokerId),
     /// Close a connection whose session another one took over.
     Close(ConnectionId, WireError),
-    /// Tell the log what happened and why: elections, fences, refusals.
-    Note(String),
+    /// Tell the log, and whoever asks later, what happened and why.
+    Note(Note),
 }

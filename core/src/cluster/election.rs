@@ -3,7 +3,7 @@
 //! Every decision about a partition ends in [`Cluster::settle`]: it takes the record as a change left
 //! it, demotes what is damaged, elects, and counts the epochs.
 
-use super::{Cluster, Record, Step};
+use super::{Change, Cluster, Note, Record, Step};
 use yak_protocol::ids::{BrokerId, TopicPartition};
 use yak_protocol::message::{Durability, PartitionInfo};
 
@@ -24,7 +24,8 @@ pub(super) fn remove(list: &mut Vec<BrokerId>, id: BrokerId) -> bool {
 impl Cluster {
     /// R10: the broker may not lead and is in no ISR from here on; its partitions elect.
     pub(super) fn fence(&mut self, id: BrokerId, why: &str, step: &mut Step) {
-        step.note(format!("broker {id} is fenced: {why}"));
+        step.because(format!("broker {id} is fenced: {why}"));
+        step.notes.push(Note::Fenced { broker: id, why: why.to_owned() });
         self.record(step, Record::Fence { id, fenced: true, confirmed: None });
         if let Some(session) = self.liveness.sessions.get_mut(&id) {
             session.told = self.state.version();
@@ -84,12 +85,8 @@ impl Cluster {
         let mut new = old.clone();
         change(self, &mut new);
         let Some(new) = self.settle(old, new) else { return false };
-        if new.leader != old.leader {
-            let from = old.leader.map_or_else(|| "nobody".to_owned(), |leader| format!("broker {leader}"));
-            let to = new.leader.map_or_else(|| "nobody".to_owned(), |leader| format!("broker {leader}"));
-            let title = self.state.title(id);
-            step.note(format!("{title}: leadership goes from {from} to {to} in epoch {}", new.leader_epoch));
-        }
+        let change = Change::of(self.state.title(id), old, &new, &step.why);
+        step.notes.extend(change.map(|change| Note::Changed(Box::new(change))));
         self.record(step, Record::Partition(new));
         true
     }
@@ -133,9 +130,7 @@ impl Cluster {
     fn elect(&self, info: &mut PartitionInfo) {
         let may_lead = |id: &BrokerId| info.isr.contains(id) && self.state.unfenced(*id);
         let current = info.leader.filter(may_lead);
-        let hands_over = current.is_some_and(|leader| self.state.draining(leader))
-            && info.isr.iter().any(|member| self.state.unfenced(*member) && !self.state.draining(*member));
-        if current.is_some() && !hands_over {
+        if current.is_some() && !self.hands_over(info) {
             return;
         }
         let candidate = self.candidate(info);
@@ -151,9 +146,15 @@ impl Cluster {
         }
     }
 
+    /// Whether the leader drains and another in-sync replica does not.
+    pub(super) fn hands_over(&self, info: &PartitionInfo) -> bool {
+        info.leader.is_some_and(|leader| self.state.draining(leader))
+            && info.isr.iter().any(|member| self.state.unfenced(*member) && !self.state.draining(*member))
+    }
+
     /// The best unfenced member: whole before damaged, ISR before ELR, staying before draining, then the
     /// order of the replicas (the preferred leader is the first).
-    fn candidate(&self, info: &PartitionInfo) -> Option<BrokerId> {
+    pub(super) fn candidate(&self, info: &PartitionInfo) -> Option<BrokerId> {
         let place = |id: &BrokerId| info.replicas.iter().position(|replica| replica == id);
         info.isr
             .iter()

@@ -2,7 +2,7 @@
 
 use yak_protocol::ids::BrokerId;
 use yak_protocol::message::{
-    CreateTopic, DeleteTopic, Heartbeat, ProducerIds, ProposeIsr, RegisterBroker, StreamSilent,
+    CreateTopic, DeleteTopic, Drain, Elect, Heartbeat, ProducerIds, ProposeIsr, RegisterBroker, StreamSilent,
 };
 
 /// Names a connection of the coordinator; chosen by the shell, never reused.
@@ -39,6 +39,10 @@ pub enum Request {
     CreateTopic(CreateTopic),
     /// Deletes a topic.
     DeleteTopic(DeleteTopic),
+    /// Wants another leader.
+    Elect(Elect),
+    /// Wants a broker to lead nothing, or no longer so.
+    Drain(Drain),
 }
 
 /// Something that happened.

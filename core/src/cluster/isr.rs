@@ -113,6 +113,7 @@ impl Cluster {
         let mut isr: Vec<BrokerId> = proposal.isr.iter().map(|(member, _)| *member).collect();
         isr.sort_unstable();
         let eligible = self.config.rules.r10_eligible_replicas();
+        step.because("its leader proposed it");
         let unchanged = !self.revise_one(step, proposal.id, |_, info| {
             let removed: Vec<BrokerId> = info.isr.iter().copied().filter(|id| !isr.contains(id)).collect();
             for member in &isr {

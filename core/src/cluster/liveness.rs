@@ -1,6 +1,6 @@
 //! Who is alive: leases, connections, heartbeats, and time that comes late.
 
-use super::{Cluster, ConnectionId, Effect, Loss, Now, Record, Step};
+use super::{Cluster, ConnectionId, Effect, Loss, Note, Now, Record, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use yak_protocol::error::{ErrorCode, WireError};
@@ -41,6 +41,8 @@ pub(super) struct Session {
     pub told: MetadataVersion,
     /// How many heartbeats in a row reported older metadata than that.
     pub behind: u8,
+    /// Whether its last heartbeat said that it wants to stop.
+    pub draining: bool,
 }
 
 /// The volatile side of the cluster.
@@ -65,6 +67,7 @@ impl Liveness {
             probe: None,
             told: MetadataVersion::ZERO,
             behind: 0,
+            draining: false,
         };
         Self {
             sessions: unfenced.map(|id| (id, session.clone())).collect(),
@@ -156,6 +159,7 @@ impl Cluster {
         session.lease = Some(lease);
         let up_to_date = heartbeat.metadata_version >= session.told;
         session.told = self.state.version();
+        session.draining = heartbeat.draining;
         session.behind = if up_to_date { 0 } else { session.behind.saturating_add(1) };
         if session.behind >= BEHIND_MAX {
             session.behind = 0;
@@ -165,8 +169,12 @@ impl Cluster {
         if up_to_date && !self.state.unfenced(id) {
             self.unfence(id, heartbeat.broker_epoch, step);
         }
-        if heartbeat.draining != self.state.draining(id) {
-            self.drain(id, heartbeat.draining, step);
+        let requested = self.state.broker(id).is_some_and(|broker| broker.drain_requested);
+        let draining = heartbeat.draining || requested;
+        if draining != self.state.draining(id) {
+            let what = if draining { "drains, because it is to stop" } else { "no longer drains" };
+            step.because(format!("broker {id} {what}"));
+            self.drain(Record::Drain { id, draining, requested }, step);
         }
         Ok(HeartbeatReply {
             coordinator_epoch: self.state.coordinator_epoch(),
@@ -179,8 +187,9 @@ impl Cluster {
 
     /// The broker has confirmed its epoch and the newest metadata: it may lead and be in sync again.
     fn unfence(&mut self, id: BrokerId, epoch: BrokerEpoch, step: &mut Step) {
-        step.note(format!("broker {id} is unfenced in broker epoch {epoch}"));
+        step.notes.push(Note::Unfenced { broker: id });
         self.drop_lost(id, step);
+        step.because(format!("broker {id} is unfenced"));
         self.record(step, Record::Fence { id, fenced: false, confirmed: Some(epoch) });
         // R10: a leaderless partition takes an unfenced candidate at once.
         let unclean = !self.config.rules.r10_clean_election();
@@ -192,11 +201,13 @@ impl Cluster {
         self.fill_replicas(step);
     }
 
-    /// A draining broker's leaderships go to other in-sync replicas at once.
-    fn drain(&mut self, id: BrokerId, draining: bool, step: &mut Step) {
-        step.note(format!("broker {id} {}", if draining { "drains" } else { "no longer drains" }));
-        self.record(step, Record::Drain { id, draining });
-        self.revise(step, |info| info.leader == Some(id), |_, _| {});
+    /// A draining broker's leaderships go to other in-sync replicas at once; one that no longer drains takes
+    /// those of others that do.
+    pub(super) fn drain(&mut self, record: Record, step: &mut Step) {
+        let Record::Drain { id, draining, .. } = record else { return };
+        step.note("drain", step.why.clone());
+        self.record(step, record);
+        self.revise(step, |info| info.isr.contains(&id), |_, _| {});
         if !draining {
             self.fill_replicas(step);
         }
@@ -204,9 +215,7 @@ impl Cluster {
 
     /// Whether nothing depends on the broker: it leads nothing, and every ISR is large enough without it.
     fn spared(&self, id: BrokerId) -> bool {
-        self.state.partitions().all(|info| {
-            info.leader != Some(id) && (!info.isr.contains(&id) || info.isr.len() > info.min_isr as usize)
-        })
+        self.dependence(id) == (0, 0)
     }
 
     /// A control connection ended.

@@ -8,17 +8,20 @@ mod election;
 mod event;
 mod isr;
 mod liveness;
+mod note;
 mod placement;
 mod probe;
 mod producer_ids;
 mod record;
 mod registration;
+mod requested;
 mod state;
 mod topics;
 
 pub use crate::time::Now;
 pub use effect::*;
 pub use event::*;
+pub use note::*;
 pub use record::*;
 pub use state::{Broker, State};
 
@@ -58,7 +61,9 @@ pub struct Cluster {
 struct Step {
     /// Applied already; to be made durable as one.
     records: Vec<Record>,
-    notes: Vec<String>,
+    notes: Vec<Note>,
+    /// Why partitions change in what follows.
+    why: String,
     /// What goes out after the records are durable and pushed.
     last: Vec<Effect>,
     /// The connection whose reply holds everything, so that it gets no push of the change.
@@ -66,8 +71,13 @@ struct Step {
 }
 
 impl Step {
-    fn note(&mut self, text: String) {
-        self.notes.push(text);
+    fn note(&mut self, kind: &'static str, text: String) {
+        self.notes.push(Note::Other { kind, text });
+    }
+
+    /// What follows has this cause.
+    fn because(&mut self, why: impl Into<String>) {
+        self.why = why.into();
     }
 }
 
@@ -98,10 +108,9 @@ impl Cluster {
     pub fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
         let mut step = Step::default();
         if let Some(gap) = self.liveness.catch_up(now, self.config.heartbeat) {
-            step.note(format!(
-                "this process was away for {} ms; leases are extended by that",
-                gap.as_millis()
-            ));
+            let text =
+                format!("this process was away for {} ms; leases are extended by that", gap.as_millis());
+            step.note("pause", text);
         }
         match event {
             Event::Request { connection, id, request, entropy } => {
@@ -133,6 +142,8 @@ impl Cluster {
             Request::ProducerIds(request) => Reply::ProducerIds(self.producer_ids(&request, step)?),
             Request::CreateTopic(request) => Reply::CreateTopic(self.create_topic(&request, entropy, step)?),
             Request::DeleteTopic(request) => Reply::DeleteTopic(self.delete_topic(&request, step)?),
+            Request::Elect(request) => Reply::Elect(self.elect_by_request(&request, step)?),
+            Request::Drain(request) => Reply::Drain(self.drain_by_request(request, step)?),
         })
     }
 
@@ -175,6 +186,7 @@ impl Cluster {
                 info.isr.iter().all(|id| self.state.unfenced(*id)),
                 "{info:?}: a fenced broker is in sync"
             );
+            assert!(!self.hands_over(info), "{info:?}: a draining broker leads though another one could");
         }
     }
 

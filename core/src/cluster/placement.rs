@@ -114,11 +114,11 @@ impl Cluster {
             }
             if info.replicas.len() > old.replicas.len() {
                 info.partition_epoch = old.partition_epoch.next();
-                step.note(format!(
-                    "{}: replicas are now {:?}, {wanted} are wanted",
-                    self.state.title(id),
-                    info.replicas
-                ));
+                let title = self.state.title(id);
+                step.note(
+                    "placement",
+                    format!("{title}: replicas are now {:?}, {wanted} are wanted", info.replicas),
+                );
                 self.record(step, Record::Partition(info));
             }
         }

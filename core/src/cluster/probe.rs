@@ -36,10 +36,10 @@ impl Cluster {
                 if let Link::Connected(connection) = session.link {
                     step.last.push(Effect::Probe(connection, leader));
                 }
-                step.note(format!(
-                    "broker {} has not heard broker {leader} for {} ms; probing it",
-                    report.broker_id, report.silent_ms
-                ));
+                let (reporter, silent_ms) = (report.broker_id, report.silent_ms);
+                let text =
+                    format!("broker {reporter} has not heard broker {leader} for {silent_ms} ms; probing it");
+                step.note("probe", text);
             }
         }
         Ok(StreamSilentReply {})
@@ -53,9 +53,9 @@ impl Cluster {
         };
         for follower in probe.reporters {
             self.liveness.broken_links.insert((follower, leader), now);
-            step.note(format!(
-                "the link from broker {follower} to broker {leader} is broken: both are alive"
-            ));
+            let text =
+                format!("the link from broker {follower} to broker {leader} is broken: both are alive");
+            step.note("link", text);
         }
     }
 }

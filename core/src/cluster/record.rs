@@ -59,6 +59,9 @@ pub enum Record {
         id: BrokerId,
         /// Whether.
         draining: bool,
+        /// Whether somebody asked for it by hand; otherwise the broker is to stop.
+        #[serde(default)]
+        requested: bool,
     },
     /// A topic was made or changed.
     Topic(TopicInfo),

@@ -1,7 +1,7 @@
 //! A broker opens or resumes its session (rules R11, R12, R15, R17).
 
 use super::liveness::{Link, Session, millis};
-use super::{Cluster, ConnectionId, Effect, Now, Record, Step};
+use super::{Cluster, ConnectionId, Effect, Note, Now, Record, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{BrokerId, Offset, TopicPartition};
@@ -45,12 +45,9 @@ impl Cluster {
         let (producer_ids_from, producer_ids_count) = self.producer_id_block(step);
         self.bind(now, connection, id, step);
         let broker_epoch = self.state.broker(id).map(|broker| broker.info.broker_epoch).unwrap_or_default();
-        step.note(format!(
-            "broker {id} ({} at {}) {} broker epoch {broker_epoch}",
-            request.name,
-            request.advertise,
-            if resumed { "resumes" } else { "registers in" },
-        ));
+        let what = if resumed { "resumes" } else { "registers in" };
+        let (name, address) = (&request.name, &request.advertise);
+        step.note("session", format!("broker {id} ({name} at {address}) {what} broker epoch {broker_epoch}"));
         step.full_copy_to = Some(connection);
         Ok(RegisterBrokerReply {
             cluster_id: self.state.cluster_id(),
@@ -176,6 +173,10 @@ impl Cluster {
             },
         );
         if self.config.rules.r11_restart_fences() {
+            step.because(format!("broker {id} has restarted"));
+            if was_unfenced {
+                step.notes.push(Note::Fenced { broker: id, why: "it has restarted".to_owned() });
+            }
             self.revise(
                 step,
                 |info| info.isr.contains(&id) || info.leader == Some(id),
@@ -219,6 +220,7 @@ impl Cluster {
     /// R12: what the broker has lost makes it a new replica of those partitions.
     pub(super) fn drop_lost(&mut self, id: BrokerId, step: &mut Step) {
         let lost = self.state.broker(id).map(|broker| broker.lost.clone()).unwrap_or_default();
+        step.because(format!("broker {id} came back with less than it had"));
         self.revise(
             step,
             |info| lost.contains(&info.id) && (info.isr.contains(&id) || info.elr.contains(&id)),
@@ -238,7 +240,9 @@ impl Cluster {
             }
             if self.state.damaged(id, report.id) != report.damaged {
                 let what = if report.damaged { "is damaged" } else { "is whole again" };
-                step.note(format!("{}: the replica on broker {id} {what}", self.state.title(report.id)));
+                let text = format!("the replica on broker {id} {what}");
+                step.note("damage", format!("{}: {text}", self.state.title(report.id)));
+                step.because(text);
                 self.record(step, Record::Damage { broker: id, id: report.id, damaged: report.damaged });
                 self.revise_one(step, report.id, |_, _| {});
             }
@@ -255,12 +259,13 @@ impl Cluster {
         let mut info = old.clone();
         info.recovering = true;
         info.partition_epoch = old.partition_epoch.next();
-        step.note(format!(
+        let text = format!(
             "{}: broker {witness} has seen a newer record than {:?} {:?}; this journal is an old copy",
             self.state.title(id),
             old.leader_epoch,
             old.partition_epoch
-        ));
+        );
+        step.note("recovering", text);
         self.record(step, Record::Partition(info));
     }
 
@@ -268,7 +273,8 @@ impl Cluster {
     fn bind(&mut self, now: Now, connection: ConnectionId, id: BrokerId, step: &mut Step) {
         let lease = Some(now + self.config.lease);
         let told = self.state.version();
-        let session = Session { link: Link::Connected(connection), lease, probe: None, told, behind: 0 };
+        let link = Link::Connected(connection);
+        let session = Session { link, lease, probe: None, told, behind: 0, draining: false };
         let earlier = self.liveness.sessions.insert(id, session);
         self.liveness.connections.insert(connection, id);
         if let Some(Link::Connected(old)) = earlier.map(|session| session.link)

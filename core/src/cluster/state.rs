@@ -2,9 +2,10 @@
 
 use super::record::Record;
 use std::collections::{BTreeMap, BTreeSet};
+use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{
-    BrokerEpoch, BrokerId, ClusterId, CoordinatorEpoch, DataDirId, Incarnation, MetadataVersion, TopicId,
-    TopicPartition,
+    BrokerEpoch, BrokerId, ClusterId, CoordinatorEpoch, DataDirId, Incarnation, MetadataVersion,
+    PartitionIndex, TopicId, TopicPartition,
 };
 use yak_protocol::message::{BrokerInfo, LeaderInfo, PartitionInfo, ReplicaReport, TopicInfo};
 
@@ -26,6 +27,8 @@ pub struct Broker {
     pub baseline: Vec<ReplicaReport>,
     /// Replicas that may lack what they once had, until its first heartbeat drops them (rule R12).
     pub lost: Vec<TopicPartition>,
+    /// Whether somebody wants it to lead nothing; survives its restarts.
+    pub drain_requested: bool,
 }
 
 /// Everything that the journal leads to. Records are the only way to change it.
@@ -67,9 +70,11 @@ impl State {
                     }
                 }
             }
-            Record::Drain { id, draining } => {
+            Record::Drain { id, draining, requested } => {
+                assert!(*draining || !requested, "broker {id} is to drain and does not");
                 if let Some(broker) = self.brokers.get_mut(id) {
                     broker.info.draining = *draining;
+                    broker.drain_requested = *requested;
                 }
             }
             Record::Topic(topic) => {
@@ -112,6 +117,7 @@ impl State {
         if let Some(old) = old {
             assert!(*broker_epoch >= old.info.broker_epoch, "broker epoch of {id:?} goes back (I9)");
         }
+        let drain_requested = old.is_some_and(|old| old.drain_requested);
         let broker = Broker {
             info: BrokerInfo {
                 id: *id,
@@ -120,7 +126,7 @@ impl State {
                 rack: rack.clone(),
                 broker_epoch: *broker_epoch,
                 fenced: true,
-                draining: false,
+                draining: drain_requested,
             },
             incarnation: *incarnation,
             data_dir: *data_dir,
@@ -128,6 +134,7 @@ impl State {
             baseline: old.map(|old| old.baseline.clone()).unwrap_or_default(),
             reported: replicas.clone(),
             lost: lost.clone(),
+            drain_requested,
         };
         self.last_broker_epoch = self.last_broker_epoch.max(*broker_epoch);
         self.brokers.insert(*id, broker);
@@ -222,6 +229,43 @@ impl State {
         self.topics.get(self.names.get(name)?)
     }
 
+    /// The topic of that name.
+    ///
+    /// # Errors
+    /// `UNKNOWN_TOPIC` with the nearest existing name.
+    pub fn find_topic(&self, name: &str) -> Result<&TopicInfo, WireError> {
+        self.topic_named(name).ok_or_else(|| {
+            let error = WireError::new(ErrorCode::UnknownTopic, format!("there is no topic named {name:?}"));
+            match self.nearest_topic(name) {
+                Some(nearest) => error.hint(format!("did you mean {nearest:?}?")),
+                None => error,
+            }
+        })
+    }
+
+    /// The existing name that is most like this one, if any is.
+    #[must_use]
+    pub fn nearest_topic(&self, name: &str) -> Option<&str> {
+        yak_protocol::names::nearest(name, self.names.keys().map(String::as_str))
+    }
+
+    /// The partition of the topic of that name.
+    ///
+    /// # Errors
+    /// `UNKNOWN_TOPIC` with the nearest existing name, `UNKNOWN_PARTITION` with those that there are.
+    pub fn find(&self, topic: &str, partition: PartitionIndex) -> Result<&PartitionInfo, WireError> {
+        let topic = self.find_topic(topic)?;
+        self.partition(TopicPartition { topic: topic.id, partition }).ok_or_else(|| {
+            let message = format!("topic {} has {} partitions", topic.name, topic.partitions);
+            let last = topic.partitions.saturating_sub(1);
+            WireError::new(
+                ErrorCode::UnknownPartition,
+                format!("{message}, there is no partition {partition}"),
+            )
+            .hint(format!("partitions are numbered from 0 to {last}"))
+        })
+    }
+
     /// All topics, by id.
     pub fn topics(&self) -> impl Iterator<Item = &TopicInfo> {
         self.topics.values()
@@ -240,7 +284,6 @@ impl State {
 
     /// The partitions of one topic, by index.
     pub fn partitions_of(&self, topic: TopicId) -> impl Iterator<Item = &PartitionInfo> {
-        use yak_protocol::ids::PartitionIndex;
         let first = TopicPartition { topic, partition: PartitionIndex(0) };
         let last = TopicPartition { topic, partition: PartitionIndex(u32::MAX) };
         self.partitions.range(first..=last).map(|(_, info)| info)
@@ -351,7 +394,8 @@ impl Broker {
             records.push(fence(self.info.fenced, None));
         }
         if self.info.draining {
-            records.push(Record::Drain { id: self.info.id, draining: true });
+            let requested = self.drain_requested;
+            records.push(Record::Drain { id: self.info.id, draining: true, requested });
         }
     }
 }

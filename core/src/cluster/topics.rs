@@ -62,7 +62,8 @@ impl Cluster {
                 }),
             );
         }
-        step.note(format!("topic {:?} ({id}) is made with {} partitions", topic.name, topic.partitions));
+        let text = format!("topic {:?} ({id}) is made with {} partitions", topic.name, topic.partitions);
+        step.note("topic", text);
         Ok(self.topic_reply(topic, true))
     }
 
@@ -129,14 +130,10 @@ impl Cluster {
         request: &DeleteTopic,
         step: &mut Step,
     ) -> Result<DeleteTopicReply, WireError> {
-        let Some(topic) = self.state.topic_named(&request.topic) else {
-            let message = format!("there is no topic named {:?}", request.topic);
-            return Err(WireError::new(ErrorCode::UnknownTopic, message));
-        };
-        let topic_id = topic.id;
+        let topic_id = self.state.find_topic(&request.topic)?.id;
         // The tombstone is what lets brokers delete the data, now or when they come back (rule R16).
         self.record(step, Record::TopicDeleted { id: topic_id });
-        step.note(format!("topic {:?} ({topic_id}) is deleted", request.topic));
+        step.note("topic", format!("topic {:?} ({topic_id}) is deleted", request.topic));
         Ok(DeleteTopicReply { topic_id })
     }
 }

@@ -53,8 +53,9 @@ fn record(record: &Record, names: &Names) -> String {
             (false, Some(epoch)) => format!("broker {id} unfenced, confirmed {epoch:?}"),
             (false, None) => format!("broker {id} unfenced"),
         },
-        Record::Drain { id, draining } => {
-            format!("broker {id} {}draining", if *draining { "" } else { "not " })
+        Record::Drain { id, draining, requested } => {
+            let by_request = if *requested { " by request" } else { "" };
+            format!("broker {id} {}draining{by_request}", if *draining { "" } else { "not " })
         }
         Record::Topic(info) => format!(
             "topic {} partitions={} wanted_replicas={} min_isr={}",
@@ -108,6 +109,18 @@ fn reply(reply: &Reply) -> String {
             reply.replicas
         ),
         Reply::DeleteTopic(_) => "deleted".to_owned(),
+        Reply::Elect(reply) => format!(
+            "broker {} leads in {:?}{}",
+            reply.leader,
+            reply.leader_epoch,
+            if reply.moved { "" } else { " as before" }
+        ),
+        Reply::Drain(reply) => format!(
+            "{}draining, leads {}, needed by {}",
+            if reply.draining { "" } else { "not " },
+            reply.leads,
+            reply.needed
+        ),
     }
 }
 

@@ -13,8 +13,8 @@ use yak_protocol::ids::{
     Offset, PartitionEpoch, PartitionIndex, TopicPartition,
 };
 use yak_protocol::message::{
-    CreateTopic, DeleteTopic, Durability, Heartbeat, IsrProposal, PartitionInfo, ProposeIsr, RegisterBroker,
-    ReplicaReport, StreamSilent, TopicConfig,
+    CreateTopic, DeleteTopic, Drain, Durability, Elect, Heartbeat, IsrProposal, PartitionInfo, ProposeIsr,
+    RegisterBroker, ReplicaReport, StreamSilent, TopicConfig,
 };
 
 const CLUSTER: ClusterId = ClusterId(1);
@@ -117,6 +117,12 @@ impl World {
             "delete" => {
                 let topic = command.word(0)?.to_owned();
                 Ok(self.request(ConnectionId(0), Request::DeleteTopic(DeleteTopic { topic })))
+            }
+            "elect" => self.elect(&command),
+            "drain" | "undrain" => {
+                let broker_id = BrokerId(number(command.word(0)?)?);
+                let drain = Drain { broker_id, draining: command.verb == "drain" };
+                Ok(self.request(ConnectionId(0), Request::Drain(drain)))
             }
             "propose" => self.propose(&command),
             "silent" => self.silent(&command),
@@ -315,6 +321,17 @@ impl World {
         // Partitions are shown by name, so the name must be known before the effects are.
         self.names.insert(yak_protocol::ids::TopicId((self.entropy + 1) << 96), create.topic.clone());
         Ok(self.request(ConnectionId(0), Request::CreateTopic(create)))
+    }
+
+    /// `elect orders/0 [to=2]`
+    fn elect(&mut self, command: &Command<'_>) -> Result<Vec<String>, String> {
+        let (topic, partition) = command.word(0)?.split_once('/').ok_or("topic/partition is missing")?;
+        let elect = Elect {
+            topic: topic.to_owned(),
+            partition: PartitionIndex(number(partition)?),
+            to: command.number("to")?.map(BrokerId),
+        };
+        Ok(self.request(ConnectionId(0), Request::Elect(elect)))
     }
 
     /// `propose LEADER orders/0 isr=1,2 [e=N] [pe=N] [seen=BROKER:EPOCH]`; epochs are current by default.

@@ -4,6 +4,8 @@
 //! their defaults, so old and new versions can talk. `docs/PROTOCOL.md` shows each as an example.
 
 mod consume;
+mod drain;
+mod elect;
 mod heartbeat;
 mod hello;
 mod leader_info;
@@ -19,8 +21,11 @@ mod register_client;
 mod replicate;
 mod stream_silent;
 mod topic;
+mod why;
 
 pub use consume::*;
+pub use drain::*;
+pub use elect::*;
 pub use heartbeat::*;
 pub use hello::*;
 pub use leader_info::*;
@@ -36,6 +41,7 @@ pub use register_client::*;
 pub use replicate::*;
 pub use stream_silent::*;
 pub use topic::*;
+pub use why::*;
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -97,6 +103,9 @@ kinds!(
     StreamSilent,
     Probe,
     ProducerIds,
+    Elect,
+    Drain,
+    Why,
 );
 
 /// The role that `kind` needs, without looking at its body; `None` for an unknown kind.

@@ -116,6 +116,47 @@ fn clients_make_topics() {
 }
 
 #[test]
+fn people_take_care_of_the_cluster() {
+    check_kind(
+        "elect",
+        Role::Client,
+        &Elect { topic: "orders".to_owned(), partition: PartitionIndex(2), to: Some(BrokerId(3)) },
+        &["topic", "partition"],
+        &ElectReply { leader: BrokerId(3), leader_epoch: LeaderEpoch(10), moved: true },
+        &["leader", "leader_epoch", "moved"],
+    );
+    check_kind(
+        "drain",
+        Role::Client,
+        &Drain { broker_id: BrokerId(3), draining: false },
+        &["broker_id"],
+        &DrainReply { draining: true, leads: 1, needed: 2 },
+        &["draining", "leads", "needed"],
+    );
+    check_kind(
+        "why",
+        Role::Client,
+        &Why {
+            topic: Some("orders".to_owned()),
+            partition: Some(PartitionIndex(2)),
+            broker: Some(BrokerId(3)),
+            forward: true,
+        },
+        &[],
+        &WhyReply {
+            text: "orders/2 has no leader.".to_owned(),
+            causes: vec![Cause {
+                cause: "no_leader".to_owned(),
+                subject: "orders/2".to_owned(),
+                text: "orders/2 has no leader".to_owned(),
+                next: "start broker 3".to_owned(),
+            }],
+        },
+        &["text"],
+    );
+}
+
+#[test]
 fn clients_publish_and_consume() {
     check_kind(
         "publish",

@@ -168,6 +168,9 @@ fn encoded(example: &Example, label: &str, bin: &Bytes) -> Encoded {
         StreamSilent,
         Probe,
         ProducerIds,
+        Elect,
+        Drain,
+        Why,
     )
 }
 

@@ -390,7 +390,8 @@ pub(super) fn linger(seconds: f64) -> Option<Duration> {
 /// What a kind of message may do, for the listeners that let people only look.
 pub(super) fn access_of(kind: &str) -> Access {
     use crate::message::{
-        Consume, Hello, LeaderInfoRequest, Message, Metadata, Offsets, ReadRange, RegisterConsumer,
+        Consume, Drain, Elect, Hello, LeaderInfoRequest, Message, Metadata, Offsets, ReadRange,
+        RegisterConsumer, Why,
     };
     match kind {
         Hello::KIND
@@ -399,7 +400,9 @@ pub(super) fn access_of(kind: &str) -> Access {
         | Consume::KIND
         | Offsets::KIND
         | ReadRange::KIND
-        | RegisterConsumer::KIND => Access::Read,
+        | RegisterConsumer::KIND
+        | Why::KIND => Access::Read,
+        Elect::KIND | Drain::KIND => Access::Admin,
         _ => Access::Write,
     }
 }
