@@ -80,6 +80,14 @@ pub enum Command {
     Cluster(commands::cluster::ClusterArgs),
     /// Measure a cluster: a running one, or a throw-away one
     Bench(commands::bench::BenchArgs),
+    /// Show captured bytes as frames: raw ones, hex dumps, base64, pcap and pcapng
+    Decode(commands::wire::decode::DecodeArgs),
+    /// Turn messages in JSON into frames, for nc and for files
+    Encode(commands::wire::encode::EncodeArgs),
+    /// Stand between two processes, show their frames, and delay, drop or cut them
+    Proxy(commands::wire::proxy::ProxyArgs),
+    /// Show the frames of a running server as they come and go
+    Tap(commands::wire::tap::TapArgs),
 }
 
 impl Command {
@@ -94,7 +102,11 @@ impl Command {
             | Self::Consume(_)
             | Self::Topic(_)
             | Self::Cluster(_)
-            | Self::Bench(_) => false,
+            | Self::Bench(_)
+            | Self::Decode(_)
+            | Self::Encode(_)
+            | Self::Proxy(_)
+            | Self::Tap(_) => false,
         }
     }
 }

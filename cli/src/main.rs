@@ -47,5 +47,9 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Topic(args) => commands::topic::run(args, context).await,
         Command::Cluster(args) => commands::cluster::run(args, context).await,
         Command::Bench(args) => commands::bench::run(args, context).await,
+        Command::Decode(args) => commands::wire::decode::run(args, context).await,
+        Command::Encode(args) => commands::wire::encode::run(args),
+        Command::Proxy(args) => commands::wire::proxy::run(args, context).await,
+        Command::Tap(args) => commands::wire::tap::run(args, context).await,
     }
 }

@@ -1,6 +1,4 @@
-//! Bytes as text and back: escapes, hex, base64, numbers with separators.
-
-use std::fmt::Write as _;
+//! Text for people: escapes, numbers with separators.
 
 /// Replaces `\n`, `\r`, `\t`, `\0`, `\\` and `\xNN`; anything else stays as it is.
 ///
@@ -38,31 +36,6 @@ pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
-/// Lower-case hex digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
-}
-
-/// Base64 with padding (RFC 4648).
-#[must_use]
-pub fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group =
-            chunk.iter().fold(0u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let digit = (group >> (18 - 6 * place)) as usize & 63;
-            out.push(if place <= chunk.len() { char::from(ALPHABET[digit]) } else { '=' });
-        }
-    }
-    out
-}
-
 /// `1234567` as `1,234,567`.
 #[must_use]
 pub fn thousands(number: u64) -> String {
@@ -96,16 +69,6 @@ mod tests {
     }
 
     #[test]
-    fn base64_of_every_remainder() {
-        for (bytes, text) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
-        {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-        assert_eq!(base64(&[0xff, 0xfe]), "//4=");
-    }
-
-    #[test]
     fn numbers_and_nouns() {
         assert_eq!(thousands(0), "0");
         assert_eq!(thousands(999), "999");
@@ -113,6 +76,5 @@ mod tests {
         assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!(count(1, "record"), "1 record");
         assert_eq!(count(2_000, "record"), "2,000 records");
-        assert_eq!(hex(&[0, 255]), "00ff");
     }
 }

@@ -3,6 +3,7 @@
 //! Without the feature `net` this crate knows no socket, file, task or clock, and never who leads.
 
 pub mod batch;
+pub mod decode;
 pub mod defaults;
 pub mod envelope;
 pub mod error;

@@ -9,3 +9,4 @@ pub mod demo;
 pub mod dev;
 pub mod produce;
 pub mod topic;
+pub mod wire;

@@ -17,6 +17,40 @@ pub(super) const TRANSACTIONAL: u16 = 1 << 4;
 pub(super) const CONTROL: u16 = 1 << 5;
 pub(super) const DELETE_HORIZON: u16 = 1 << 6;
 
+/// A field of the header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Field {
+    /// Its name, as docs/PROTOCOL.md has it.
+    pub name: &'static str,
+    /// Where it begins, in bytes.
+    pub at: usize,
+    /// How many bytes it has: 1, 2, 4 or 8, big-endian.
+    pub size: usize,
+    /// Whether it is a signed number.
+    pub signed: bool,
+}
+
+const fn field_at(name: &'static str, at: usize, size: usize, signed: bool) -> Field {
+    Field { name, at, size, signed }
+}
+
+/// The fields of the header in order, for whoever shows it byte by byte.
+pub const HEADER_FIELDS: [Field; 13] = [
+    field_at("base offset", 0, 8, false),
+    field_at("batch length", 8, 4, false),
+    field_at("leader epoch", 12, 4, false),
+    field_at("magic", 16, 1, false),
+    field_at("CRC-32C", 17, 4, false),
+    field_at("attributes", 21, 2, false),
+    field_at("last offset delta", 23, 4, false),
+    field_at("base timestamp", 27, 8, true),
+    field_at("largest timestamp", 35, 8, true),
+    field_at("producer id", 43, 8, true),
+    field_at("producer epoch", 51, 2, true),
+    field_at("base sequence", 53, 4, true),
+    field_at("record count", 57, 4, false),
+];
+
 /// The fixed part of a batch.
 ///
 /// One that [`BatchHeader::parse`] returns has a possible length, a known codec, a record count of at

@@ -42,7 +42,7 @@ mod varint;
 pub use builder::{BatchBuilder, RecordRef};
 pub use compression::Compression;
 pub use error::{BatchError, BatchProblem};
-pub use header::{BatchHeader, Batches, HEADER_BYTES, batches, patch, restamp, verify};
+pub use header::{BatchHeader, Batches, Field, HEADER_BYTES, HEADER_FIELDS, batches, patch, restamp, verify};
 pub use plain::{build_plain, plain_records};
 pub use publish::validate_publish;
 pub use record::{Headers, OwnedRecords, Record, RecordIter, Records};

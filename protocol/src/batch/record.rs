@@ -178,6 +178,12 @@ pub struct RecordIter<'a> {
 }
 
 impl<'a> RecordIter<'a> {
+    /// How many bytes of the records (decompressed) have not been read yet.
+    #[must_use]
+    pub fn left_bytes(&self) -> usize {
+        self.bytes.0.len()
+    }
+
     fn read(&mut self) -> Result<Record<'a>, &'static str> {
         let length = self.bytes.varint().ok_or("its length cannot be read")?;
         let length = usize::try_from(length).map_err(|_| "its length is negative")?;

@@ -41,22 +41,42 @@ pub fn outcome<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, WireError> {
 /// The error in the body of an answer; `None` if it does not say `ok: false`.
 #[must_use]
 pub fn refusal(bytes: &[u8]) -> Option<WireError> {
-    match find(bytes, "ok")? {
-        Marker::False => Some(body(bytes).unwrap_or_else(|error| {
+    match says_ok(bytes)? {
+        false => Some(body(bytes).unwrap_or_else(|error| {
             WireError::new(ErrorCode::Internal, format!("an error that cannot be read: {}", error.message))
         })),
+        true => None,
+    }
+}
+
+/// What the key `ok` of a checked body says; `None` if the body is no answer.
+#[must_use]
+pub fn says_ok(bytes: &[u8]) -> Option<bool> {
+    match find(bytes, "ok")? {
+        Marker::True => Some(true),
+        Marker::False => Some(false),
         _ => None,
     }
 }
 
+/// The unsigned number under `key` of a checked map.
+pub(crate) fn unsigned_at(map: &[u8], key: &str) -> Option<u64> {
+    walk_to(map, key)?.unsigned(key).ok()
+}
+
 /// What the value under `key` of a checked map begins with.
 fn find(map: &[u8], key: &str) -> Option<Marker> {
+    walk_to(map, key)?.peek()
+}
+
+/// A walk that stands before the value under `key` of a checked map.
+fn walk_to<'a>(map: &'a [u8], key: &str) -> Option<Walk<'a>> {
     let mut walk = Walk::new(map, 0);
     for _ in 0..walk.map("a map").ok()? {
         match walk.peek()? {
             Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => {
                 if walk.text("a key").ok()? == key {
-                    return walk.peek();
+                    return Some(walk);
                 }
             }
             _ => walk.skip(0).ok()?,

@@ -13,7 +13,8 @@ mod body;
 mod encode;
 pub(crate) mod walk;
 
-pub use body::{body, outcome, refusal};
+pub(crate) use body::unsigned_at;
+pub use body::{body, outcome, refusal, says_ok};
 pub use encode::{EncodeError, Encoded, encode, encode_packed, encode_reply};
 
 use crate::defaults::KIND_BYTES_MAX;
@@ -142,6 +143,12 @@ pub fn decode_head(frame: &[u8]) -> Result<Head<'_>, FrameError> {
 }
 
 impl Head<'_> {
+    /// Where the body begins, in bytes of the frame without its length.
+    #[must_use]
+    pub fn body_at(&self) -> usize {
+        self.body_at
+    }
+
     /// Where body and bin lie in the frame, after a check of everything that is left of it.
     ///
     /// # Errors

@@ -8,11 +8,12 @@
 //! frame's last element); every other key is one of the body. A string is a string, and stands for bytes
 //! where the message has bytes; `{"b64": ".."}` and `{"hex": ".."}` are byte strings.
 
+mod frame;
 mod read;
 mod write;
 
 pub use read::{JsonMessage, read_message};
-pub use write::{write_masked, write_message};
+pub use write::{write_body, write_masked, write_message};
 
 /// The key of the kind.
 const KIND: &str = "kind";

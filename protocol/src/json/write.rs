@@ -38,6 +38,20 @@ pub fn write_masked(frame: &[u8]) -> Result<String, FrameError> {
     write(frame, Payload::Masked)
 }
 
+/// Writes the body of a frame alone, an object.
+///
+/// # Errors
+/// As [`write_message`].
+pub fn write_body(body: &[u8]) -> Result<String, FrameError> {
+    Walk::new(body, 0).skip(1)?;
+    let mut out = String::with_capacity(2 * body.len());
+    put_pairs(&mut out, body, Payload::Shown)?;
+    // Each pair has a comma before it.
+    out.replace_range(..out.len().min(1), "{");
+    out.push('}');
+    Ok(out)
+}
+
 fn write(frame: &[u8], payload: Payload) -> Result<String, FrameError> {
     let head = decode_head(frame)?;
     let (body, bin) = head.rest(frame)?;

@@ -19,6 +19,7 @@ mod read_range;
 mod register_broker;
 mod register_client;
 mod replicate;
+mod shape;
 mod stream_silent;
 mod topic;
 mod why;
@@ -39,6 +40,7 @@ pub use read_range::*;
 pub use register_broker::*;
 pub use register_client::*;
 pub use replicate::*;
+pub use shape::*;
 pub use stream_silent::*;
 pub use topic::*;
 pub use why::*;
@@ -77,11 +79,27 @@ macro_rules! message {
 }
 pub(crate) use message;
 
+/// Something that is done with the message type of a kind which is only known at run time.
+pub trait WithMessage {
+    /// What comes of it.
+    type Output;
+    /// Does it.
+    fn with<M: Message>(self) -> Self::Output;
+}
+
 macro_rules! kinds {
     ($($message:ty),+ $(,)?) => {
         /// Every kind of request, with the role that a listener needs to take it.
         pub const KINDS: &[(&str, Role)] =
             &[$((<$message as Message>::KIND, <$message as Message>::ROLE)),+];
+
+        /// Does `what` with the message type of this kind; `None` for an unknown kind.
+        pub fn with_kind<W: WithMessage>(kind: &str, what: W) -> Option<W::Output> {
+            match kind {
+                $(<$message as Message>::KIND => Some(what.with::<$message>()),)+
+                _ => None,
+            }
+        }
     };
 }
 kinds!(

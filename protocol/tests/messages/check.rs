@@ -1,6 +1,7 @@
 //! What is checked of every body.
 
 use crate::tree::Tree;
+use crate::{golden, vary};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
@@ -84,4 +85,6 @@ pub fn check_kind<M>(
     }
     check(request, required);
     check(reply, in_reply);
+    golden::check(request, reply);
+    vary::check_kind(request, reply);
 }

@@ -1,6 +1,7 @@
 //! How a record is printed: kcat's letters, `{hex}` and `{base64}` behind them, and escapes.
 
 use crate::text;
+use data_encoding::{BASE64, HEXLOWER};
 use std::io::{self, Write};
 use yak_protocol::batch::Record;
 use yak_protocol::ids::PartitionIndex;
@@ -136,8 +137,8 @@ fn write_bytes(out: &mut impl Write, bytes: Option<&[u8]>, encoding: Encoding, n
         (None, _) if null => out.write_all(NULL),
         (None, _) => Ok(()),
         (Some(bytes), Encoding::Raw) => out.write_all(bytes),
-        (Some(bytes), Encoding::Hex) => out.write_all(text::hex(bytes).as_bytes()),
-        (Some(bytes), Encoding::Base64) => out.write_all(text::base64(bytes).as_bytes()),
+        (Some(bytes), Encoding::Hex) => out.write_all(HEXLOWER.encode(bytes).as_bytes()),
+        (Some(bytes), Encoding::Base64) => out.write_all(BASE64.encode(bytes).as_bytes()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A record as one line of JSON, with kcat's key names.
 
 use super::format::Shown;
-use crate::text;
+use data_encoding::BASE64;
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 use std::io::{self, Write};
 use yak_protocol::batch::Headers;
@@ -42,7 +42,7 @@ impl Serialize for Text<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(self.0) {
             Ok(text) => serializer.serialize_str(text),
-            Err(_) => serializer.collect_map([("base64", text::base64(self.0))]),
+            Err(_) => serializer.collect_map([("base64", BASE64.encode(self.0))]),
         }
     }
 }
