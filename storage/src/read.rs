@@ -5,7 +5,7 @@ use crate::io::{RandomFile, read_up_to};
 use crate::lookup::entries_in_file;
 use crate::segment::floor;
 use crate::shared::{LogCell, Shared};
-use crate::state::LogState;
+use crate::state::{LogState, TailBatch};
 use crate::survey::survey;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -327,25 +327,39 @@ fn found_so_far(batches: Vec<Bytes>, next: u64, after: u64) -> Result<(Vec<Bytes
     if batches.is_empty() { Err(Trouble::Unexpected) } else { Ok((batches, next, after)) }
 }
 
-/// Where a truncation to `to` cuts: base of the segment and byte in it.
-pub(crate) fn position_of(shared: &Shared, log: &Arc<LogCell>, to: Offset) -> Result<(u64, u64), WireError> {
+/// Where a truncation cuts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Cut {
+    /// The base of the segment.
+    pub(crate) segment: u64,
+    /// The byte in it.
+    pub(crate) position: u64,
+    /// Damage around the wanted offset begins here: its bytes go as a whole, since nothing in them can be told
+    /// apart.
+    pub(crate) lost_from: Option<Offset>,
+}
+
+/// Where a truncation to `to` cuts.
+pub(crate) fn place_of_cut(shared: &Shared, log: &Arc<LogCell>, to: Offset) -> Result<Cut, WireError> {
     let snapshot = {
         let state = log.state.get();
+        let exact = |segment, position| Ok(Cut { segment, position, lost_from: None });
         if to == state.end {
-            return Ok(state.segments.last().map_or((0, 0), |segment| (segment.base, segment.bytes)));
+            return state.segments.last().map_or(exact(0, 0), |segment| exact(segment.base, segment.bytes));
         }
-        if state.damaged.ranges().iter().any(|&(from, end)| from < to && to < end) {
-            let message = format!("cannot truncate to {to}, which lies in a damaged range");
-            return Err(WireError::new(ErrorCode::Damaged, message));
-        }
-        let at = state.tail.partition_point(|batch| batch.from < to.0);
-        if let Some(batch) = state.tail.get(at).filter(|batch| batch.from == to.0) {
-            return Ok((batch.segment, batch.position));
+        let at = state.tail.partition_point(|batch| batch.next <= to.0);
+        match state.tail.get(at) {
+            Some(batch) if batch.from == to.0 => return exact(batch.segment, batch.position),
+            Some(batch) if batch.from < to.0 && batch.damaged => {
+                let TailBatch { segment, position, from, .. } = *batch;
+                return Ok(Cut { segment, position, lost_from: Some(Offset(from)) });
+            }
+            _ => {}
         }
         if let Some(segment) = state.segments.iter().find(|segment| segment.base >= to.0) {
             let before = state.segments.iter().rev().find(|before| before.base < segment.base);
             if before.is_none_or(|before| before.end <= to.0) {
-                return Ok((segment.base, 0));
+                return exact(segment.base, 0);
             }
         }
         snapshot(&state, to)
@@ -354,8 +368,8 @@ pub(crate) fn position_of(shared: &Shared, log: &Arc<LogCell>, to: Offset) -> Re
         |why: String| WireError::new(ErrorCode::Internal, format!("cannot truncate to {to}: {why}"));
     let Some(snapshot) = snapshot else { return Err(unknown("no segment holds it".into())) };
     let found = survey(shared, log, &snapshot).map_err(|error| unknown(error.to_string()))?;
-    match found.position_of(to) {
-        Some(position) => Ok((snapshot.segment, position)),
-        None => Err(unknown("no batch begins there".into())),
-    }
+    let around = found.around(to).filter(|piece| piece.from == to.0 || !piece.sound);
+    let Some(piece) = around else { return Err(unknown("no batch begins there".into())) };
+    let lost_from = (piece.from < to.0).then_some(Offset(piece.from));
+    Ok(Cut { segment: snapshot.segment, position: piece.position, lost_from })
 }

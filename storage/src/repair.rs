@@ -4,6 +4,7 @@ use crate::error::RepairError;
 use crate::io::write_all;
 use crate::read::snapshot;
 use crate::shared::{LogCell, Shared};
+use crate::state::TailBatch;
 use crate::survey::survey;
 use std::sync::Arc;
 use yak_protocol::batch;
@@ -27,8 +28,9 @@ pub(crate) fn repair(
         if !state.damaged.ranges().contains(&(from, to)) {
             return Err(RepairError::NotDamaged { from, to });
         }
-        if state.unflushed().any(|batch| batch.damaged && batch.from <= from.0 && batch.next > from.0) {
-            return Err(RepairError::Unfit("its segment has not been written yet: the disk is full".into()));
+        let unwritten = |batch: &TailBatch| batch.damaged && batch.from <= from.0 && batch.next > from.0;
+        if !state.file_ops.is_empty() || state.unflushed().any(unwritten) {
+            return Err(RepairError::Unfit("its segment is not as it should be yet".into()));
         }
         let Some(snapshot) = snapshot(&state, from) else {
             return Err(RepairError::NotDamaged { from, to });
@@ -51,7 +53,9 @@ pub(crate) fn repair(
     let (Some(begin), Some(end)) = (begin, end) else {
         return Err(RepairError::Unfit("it is not known where in the segment the range lies".into()));
     };
-    if end.checked_sub(begin) != Some(bytes.len() as u64) {
+    // What was lost in a cut is written behind what is left of the segment.
+    let lost = begin == end && end == snapshot.bytes;
+    if !lost && end.checked_sub(begin) != Some(bytes.len() as u64) {
         let text = format!("{} bytes instead of {}", bytes.len(), end.saturating_sub(begin));
         return Err(RepairError::Unfit(text));
     }
@@ -73,6 +77,10 @@ pub(crate) fn repair(
     let mut state = log.state.get();
     if state.generation != snapshot.generation {
         return Err(RepairError::Gone("it was cut while it was being repaired"));
+    }
+    if lost && let Some(segment) = state.segments.iter_mut().find(|segment| segment.base == snapshot.segment)
+    {
+        segment.bytes += bytes.len() as u64;
     }
     state.damaged.unmark(from, to);
     state.generation += 1;

@@ -100,6 +100,7 @@ impl LogState {
                 return length;
             }
             Change::Truncate { to, segment, position } => self.truncate(to, segment, position),
+            Change::Lose { from, to } => self.lose(from, to),
             Change::Reset { start } => self.reset(start, lsn),
             Change::Epoch(start) => self.start_epoch(start),
             Change::MoveLogStart { to } => self.move_start(to),
@@ -177,13 +178,36 @@ impl LogState {
             self.segments.pop();
         }
         self.file_ops.push(FileOp::DropProducers { above: to.0 });
-        while self.tail.back().is_some_and(|batch| batch.next > to.0) {
-            self.tail.pop_back();
-        }
+        self.cut_tail(to, segment, position);
         self.damaged.cut(to);
         self.epochs.retain(|epoch| epoch.start < to);
         self.end = to;
         self.flushed_end = self.flushed_end.min(to);
+    }
+
+    fn cut_tail(&mut self, to: Offset, segment: u64, position: u64) {
+        while let Some(last) = self.tail.back_mut().filter(|batch| batch.next > to.0) {
+            // What is damaged may be several batches, of which the first ones stay.
+            let kept = position.saturating_sub(last.position);
+            if last.damaged && last.from < to.0 && last.segment == segment && kept > 0 {
+                last.next = to.0;
+                last.bytes.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+                return;
+            }
+            self.tail.pop_back();
+        }
+    }
+
+    /// A cut went through damage: where in it `to` lay is not known, so all of its bytes went. The offsets below
+    /// `to` stay, damaged as they were, in a segment that nothing is appended to: a repair writes them at its end.
+    fn lose(&mut self, from: Offset, to: Offset) {
+        if self.segments.last().is_none_or(|last| last.end < to.0) {
+            // What times will be in there is not known: it must not be skipped.
+            self.segments.push(Segment { end: to.0, max_timestamp: i64::MAX, ..Segment::new(from.0) });
+        }
+        self.segments.push(Segment::new(to.0));
+        self.damaged.cut(from);
+        self.damaged.mark(from, to);
     }
 
     fn reset(&mut self, start: Offset, lsn: u64) {

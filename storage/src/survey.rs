@@ -173,17 +173,23 @@ impl Survey {
         self.pieces.iter().find(|piece| piece.from == offset.0).map(|piece| piece.position)
     }
 
+    /// The batch, or the damage, that holds `offset`.
+    pub(crate) fn around(&self, offset: Offset) -> Option<&Piece> {
+        self.pieces.iter().find(|piece| piece.from <= offset.0 && offset.0 < piece.to)
+    }
+
     /// The damaged stretches.
     pub(crate) fn damaged(&self) -> impl Iterator<Item = (Offset, Offset)> {
         self.pieces.iter().filter(|piece| !piece.sound).map(|piece| (Offset(piece.from), Offset(piece.to)))
     }
 
-    /// The index entries that belong to what was found.
+    /// The index entries that belong to what was found: at intervals, and where damage ends, since nobody gets
+    /// across it from batch to batch.
     pub(crate) fn index(&self, interval: u64) -> Vec<IndexEntry> {
         let mut entries = Vec::new();
-        let (mut covered, mut before) = (0, i64::MIN);
+        let (mut covered, mut before, mut behind_damage) = (0, i64::MIN, false);
         for piece in &self.pieces {
-            if piece.sound && piece.position >= covered + interval {
+            if piece.sound && (piece.position >= covered + interval || behind_damage) {
                 covered = piece.position;
                 entries.push(IndexEntry {
                     offset: piece.from,
@@ -193,6 +199,7 @@ impl Survey {
                 });
             }
             before = before.max(piece.max_timestamp);
+            behind_damage = !piece.sound;
         }
         entries
     }

@@ -3,7 +3,7 @@
 use super::round::{Change, Draft, Entry, Payload};
 use super::writer::storage_full;
 use crate::LogOp;
-use crate::read::position_of;
+use crate::read::{Cut, place_of_cut};
 use crate::segment::Segment;
 use crate::shared::{Job, LogCell, Shared};
 use bytes::Bytes;
@@ -232,14 +232,20 @@ impl<'a> Plan<'a> {
             let (start, end) = (touched.start, touched.end);
             return Err(misfit(format!("cannot truncate to {to}: the log holds {start} to {end}")));
         }
-        let (segment, position) = position_of(self.shared, &touched.log, to)?;
+        let Cut { segment, position, lost_from } = place_of_cut(self.shared, &touched.log, to)?;
         self.push(at, Change::Truncate { to, segment, position }, Bytes::new(), None);
+        if let Some(from) = lost_from {
+            self.push(at, Change::Lose { from, to }, Bytes::new(), None);
+        }
         let touched = &mut self.touched[at];
         let epochs = touched.log.state.get().epochs.iter().rfind(|epoch| epoch.start < to).copied();
         touched.epoch = epochs.map_or(LeaderEpoch::ZERO, |last| last.epoch);
         touched.end = to;
         // What lies in front of the cut segment is not looked up: a roll too many does no harm.
-        touched.segment = (position > 0).then_some((segment, position));
+        touched.segment = match lost_from {
+            Some(_) => Some((to.0, 0)),
+            None => (position > 0).then_some((segment, position)),
+        };
         Ok(())
     }
 

@@ -130,6 +130,8 @@ pub(crate) enum Change {
     Append { base: Offset, end: Offset, epoch: LeaderEpoch, roll: bool, payload: Payload },
     /// Cut at `to`, which lies at this byte of the segment with this base.
     Truncate { to: Offset, segment: u64, position: u64 },
+    /// The log ends at `to`, and the bytes of the damaged offsets from `from` on went with what was cut there.
+    Lose { from: Offset, to: Offset },
     /// Begin again at `start` without an epoch history; `Epoch` entries follow.
     Reset { start: Offset },
     /// The epoch starts here.
@@ -182,6 +184,10 @@ impl Entry {
             }
             Change::Delete => 7,
             Change::SetAside => 8,
+            Change::Lose { from, to } => {
+                (offset, end) = (from.0, to.0);
+                9
+            }
         };
         let mut out = [0; ENTRY_BYTES];
         (out[0], out[1]) = (what, flags);
@@ -226,6 +232,7 @@ impl Entry {
             6 => Change::Promise { epoch, leader: BrokerId(u32::try_from(end).ok()?) },
             7 => Change::Delete,
             8 => Change::SetAside,
+            9 => Change::Lose { from: offset, to: Offset(end) },
             _ => return None,
         };
         let topic = TopicId(u128::from_be_bytes(topic));
