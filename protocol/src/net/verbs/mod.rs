@@ -34,7 +34,7 @@ pub(super) const SHARED: &[Verb] = &[
         Access::Read,
     ),
     verb("RAW", "RAW on|off", "on: only the values of messages, and errors", Access::Read),
-    verb("ESC", "ESC on|off", "off: values as they are, not as \\xNN", Access::Read),
+    verb("ESC", "ESC on|off", "off: what cannot be printed as it is, too", Access::Read),
     verb(
         "FORWARD",
         "FORWARD on|off",

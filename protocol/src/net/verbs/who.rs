@@ -52,10 +52,11 @@ pub(super) async fn help<S: Service>(
         verbs.sort_by_key(|verb| verb.name);
         let mut table = Table::new(&["COMMAND", "WHAT IT DOES"]);
         for verb in verbs {
-            table.push([verb.usage, verb.about]);
+            table.push([verb.name, verb.about]);
         }
         session.table(&table).await?;
         let words = Word::ALL.iter().map(|word| word.text()).collect::<Vec<_>>().join(" ");
+        session.line("HELP <command> shows how it is typed").await?;
         session.line(&format!("{{...}} sends any message as JSON; alone on a connection: {words}")).await?;
         session.end().await?;
         return Ok(Status::ok().with("commands", table.len()));
