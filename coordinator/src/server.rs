@@ -238,7 +238,8 @@ impl Server {
     fn next_producer_id(&mut self, outgoing: &mut Vec<Outgoing>) -> ProducerId {
         if self.producer_ids.is_empty() {
             let mut effects = Vec::new();
-            let (from, count) = self.cluster.reserve_producer_ids(&mut effects);
+            let entropy = uuid::Uuid::new_v4().as_u128();
+            let (from, count) = self.cluster.reserve_producer_ids(entropy, &mut effects);
             self.producer_ids = from..from + i64::from(count);
             outgoing.extend(effects.into_iter().map(Outgoing::Machine));
         }

@@ -170,6 +170,26 @@ async fn producer_ids_are_never_given_out_twice_not_even_after_a_crash() {
 }
 
 #[tokio::test]
+async fn an_old_copy_of_the_journal_gives_out_no_producer_id_again() {
+    let mut coordinator = Harness::start().await;
+    let mut one = Broker::new("one", 1);
+    one.join(&coordinator).await;
+    let copy = coordinator.journal();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let client = coordinator.client().await;
+        let session = client.request(&RegisterProducer::default(), Vec::new()).await.unwrap().body;
+        assert!(seen.insert(session.producer_id.0));
+        let block = one.join(&coordinator).await;
+        let to = block.producer_ids_from + i64::from(block.producer_ids_count);
+        assert!((block.producer_ids_from..to).all(|id| seen.insert(id)));
+        coordinator.crash().await;
+        coordinator.set_journal(&copy);
+        coordinator.restart().await;
+    }
+}
+
+#[tokio::test]
 async fn everybody_may_ask_who_is_there_and_records_go_elsewhere() {
     let coordinator = Harness::start().await;
     let mut one = Broker::new("one", 1);

@@ -153,6 +153,8 @@ const MUST_HAPPEN: &[&str] = &[
     "a broker is frozen",
     "the coordinator is frozen",
     "the coordinator is killed",
+    "the coordinator starts on an old journal",
+    "a partition waits for its coordinator to be rebuilt",
     "coordinator dies between two effects",
     "a way is cut",
     "connections break",

@@ -57,7 +57,7 @@ pub enum Event {
         id: RequestId,
         /// What it asks.
         request: Request,
-        /// Random bits that the machine may use for new ids (topic ids).
+        /// Random bits that the machine may use for new ids (of topics and producers).
         entropy: u128,
     },
     /// A connection ended.

@@ -54,6 +54,8 @@ pub struct Cluster {
     config: ClusterConfig,
     state: State,
     liveness: Liveness,
+    /// Whether this term has given out producer ids.
+    gave_producer_ids: bool,
 }
 
 /// What one step does, gathered while it decides.
@@ -101,7 +103,7 @@ impl Cluster {
         effects.push(Effect::Journal(vec![term]));
         let unfenced = state.brokers().filter(|broker| !broker.info.fenced).map(|broker| broker.info.id);
         let liveness = Liveness::start(now, config.lease, unfenced);
-        Self { config, state, liveness }
+        Self { config, state, liveness, gave_producer_ids: false }
     }
 
     /// Takes one event and appends what is to be done, in order.
@@ -133,13 +135,13 @@ impl Cluster {
         step: &mut Step,
     ) -> Result<Reply, yak_protocol::error::WireError> {
         Ok(match request {
-            Request::RegisterBroker(request) => {
-                Reply::RegisterBroker(Box::new(self.register_broker(now, connection, &request, step)?))
-            }
+            Request::RegisterBroker(request) => Reply::RegisterBroker(Box::new(
+                self.register_broker(now, connection, &request, entropy, step)?,
+            )),
             Request::Heartbeat(request) => Reply::Heartbeat(self.heartbeat(now, connection, request, step)?),
             Request::ProposeIsr(request) => Reply::ProposeIsr(self.propose_isr(&request, step)?),
             Request::StreamSilent(request) => Reply::StreamSilent(self.stream_silent(now, &request, step)?),
-            Request::ProducerIds(request) => Reply::ProducerIds(self.producer_ids(&request, step)?),
+            Request::ProducerIds(request) => Reply::ProducerIds(self.producer_ids(&request, entropy, step)?),
             Request::CreateTopic(request) => Reply::CreateTopic(self.create_topic(&request, entropy, step)?),
             Request::DeleteTopic(request) => Reply::DeleteTopic(self.delete_topic(&request, step)?),
             Request::Elect(request) => Reply::Elect(self.elect_by_request(&request, step)?),

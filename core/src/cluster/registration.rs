@@ -16,9 +16,15 @@ impl Cluster {
         now: Now,
         connection: ConnectionId,
         request: &RegisterBroker,
+        entropy: u128,
         step: &mut Step,
     ) -> Result<RegisterBrokerReply, WireError> {
         self.check_registration(request)?;
+        // First of all, and whatever becomes of the registration: a broker that is fenced by it, or whose lease
+        // runs out because it is refused, makes newer records, which would hide that this journal is an old one.
+        if let (Some(_), Some(known_as)) = (request.cluster_id, request.broker_id) {
+            self.hear_of_newer_records(known_as, &request.replicas, step);
+        }
         let id = self.identify(request)?;
         if self.liveness.connections.get(&connection).is_some_and(|holder| *holder != id) {
             return Err(WireError::new(
@@ -41,8 +47,8 @@ impl Cluster {
         if !resumed {
             self.new_session(id, request, step);
         }
-        self.hear_reports(id, &request.replicas, step);
-        let (producer_ids_from, producer_ids_count) = self.producer_id_block(step);
+        self.hear_of_damage(id, &request.replicas, step);
+        let (producer_ids_from, producer_ids_count) = self.producer_id_block(entropy, step);
         self.bind(now, connection, id, step);
         let broker_epoch = self.state.broker(id).map(|broker| broker.info.broker_epoch).unwrap_or_default();
         let what = if resumed { "resumes" } else { "registers in" };
@@ -228,17 +234,23 @@ impl Cluster {
         );
     }
 
-    /// R15 and R17: what a broker says of its replicas, at registration and in heartbeats.
-    pub(super) fn hear_reports(&mut self, id: BrokerId, reports: &[ReplicaReport], step: &mut Step) {
+    /// R15: what a broker's replicas have seen, at registration and in heartbeats.
+    pub(super) fn hear_of_newer_records(&mut self, id: BrokerId, reports: &[ReplicaReport], step: &mut Step) {
         for report in reports {
             let Some(info) = self.state.partition(report.id) else { continue };
-            if !info.replicas.contains(&id) {
-                continue;
-            }
-            if report.leader_epoch > info.leader_epoch || report.partition_epoch > info.partition_epoch {
+            let newer =
+                report.leader_epoch > info.leader_epoch || report.partition_epoch > info.partition_epoch;
+            if newer && info.replicas.contains(&id) {
                 self.recovering(report.id, id, step);
             }
-            if self.state.damaged(id, report.id) != report.damaged {
+        }
+    }
+
+    /// R17: which of a broker's replicas are damaged, at registration and in heartbeats.
+    pub(super) fn hear_of_damage(&mut self, id: BrokerId, reports: &[ReplicaReport], step: &mut Step) {
+        for report in reports {
+            let Some(info) = self.state.partition(report.id) else { continue };
+            if info.replicas.contains(&id) && self.state.damaged(id, report.id) != report.damaged {
                 let what = if report.damaged { "is damaged" } else { "is whole again" };
                 let text = format!("the replica on broker {id} {what}");
                 step.note("damage", format!("{}: {text}", self.state.title(report.id)));

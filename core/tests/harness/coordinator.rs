@@ -57,6 +57,10 @@ pub struct Coordinator {
     answers: BTreeMap<RequestId, Result<Reply, WireError>>,
     /// Crash before carrying out the effect that this many others precede.
     pub crash_in: Option<u32>,
+    /// How often it was started; what its random bits come from.
+    starts: u64,
+    /// Where the entries of the journal end.
+    pub entries: Vec<usize>,
     config: ClusterConfig,
 }
 
@@ -79,12 +83,19 @@ impl Coordinator {
             requests: BTreeMap::new(),
             answers: BTreeMap::new(),
             crash_in: None,
+            starts: 0,
+            entries: Vec::new(),
             config,
         }
     }
 
     pub fn runs(&self) -> bool {
         self.cluster.is_some() && !self.frozen
+    }
+
+    /// Other ones after each start.
+    fn random_bits(&self) -> u128 {
+        u128::from(fastrand::Rng::with_seed(self.starts).u64(..))
     }
 
     /// When its next timer is due, in true time.
@@ -99,6 +110,7 @@ impl World {
     pub fn start_coordinator(&mut self) {
         assert!(self.coordinator.cluster.is_none(), "two coordinators");
         let now = self.clock(Place::Coordinator);
+        self.coordinator.starts += 1;
         let mut effects = Vec::new();
         let journal = self.coordinator.journal.clone();
         let cluster = Cluster::recover(now, self.coordinator.config.clone(), journal, &mut effects);
@@ -143,6 +155,7 @@ impl World {
                 }
                 *left -= 1;
             }
+            self.observe_producer_ids(&effect);
             match effect {
                 Effect::Journal(records) => {
                     for record in &records {
@@ -151,6 +164,7 @@ impl World {
                         self.coordinator.ledger.apply(record);
                     }
                     self.coordinator.journal.extend(records);
+                    self.coordinator.entries.push(self.coordinator.journal.len());
                 }
                 Effect::Reply(id, outcome) => match self.coordinator.requests.remove(&id) {
                     Some((connection, request)) => {
@@ -184,7 +198,7 @@ impl World {
             Message::Request(request, body) => {
                 let id = RequestId(self.fresh());
                 self.coordinator.requests.insert(id, (connection, request));
-                let entropy = u128::from(id.0) << 64 | 0xABCD;
+                let entropy = u128::from(id.0) << 64 | self.coordinator.random_bits();
                 self.step_cluster(Event::Request { connection: on, id, request: *body, entropy });
             }
             Message::AskInfo => {
@@ -205,7 +219,7 @@ impl World {
     /// When the coordinator is down or the request is refused.
     pub fn ask_cluster(&mut self, request: Request) -> Reply {
         let id = RequestId(self.fresh());
-        let entropy = u128::from(id.0) << 64 | 0x1234;
+        let entropy = u128::from(id.0) << 64 | self.coordinator.random_bits();
         self.step_cluster(Event::Request { connection: ConnectionId(u64::MAX), id, request, entropy });
         let answer = self.coordinator.answers.remove(&id).expect("answered at once");
         answer.expect("not refused")
@@ -250,6 +264,7 @@ impl World {
         self.crash_coordinator();
         self.coordinator.ledger = Ledger::default();
         journal.iter().for_each(|record| self.coordinator.ledger.apply(record));
+        self.coordinator.entries.retain(|end| *end <= journal.len());
         self.coordinator.journal = journal;
         self.start_coordinator();
     }

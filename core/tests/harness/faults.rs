@@ -170,6 +170,16 @@ impl World {
         logs.into_iter().any(|log| !log.latent.is_empty())
     }
 
+    /// Whether every broker is alive, unfenced, and knows all that the coordinator knows.
+    pub fn is_informed(&self) -> bool {
+        let Some(cluster) = self.coordinator.cluster.as_ref() else { return false };
+        let version = cluster.state().version();
+        self.brokers.values().all(|broker| {
+            let process = broker.process.as_ref();
+            process.is_some_and(|p| p.registered && !p.fenced && p.version == version)
+        })
+    }
+
     /// Whether everything is as it should be without faults.
     pub fn is_whole(&self) -> bool {
         self.partitions.iter().all(|id| self.is_partition_whole(*id))

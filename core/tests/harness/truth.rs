@@ -6,7 +6,7 @@ use super::log::{Batch, Change, Log};
 use super::net::PublishRequest;
 use super::world::World;
 use std::collections::{BTreeMap, BTreeSet};
-use yak_core::cluster::Record;
+use yak_core::cluster::{Effect, Record, Reply};
 use yak_core::partition::View;
 use yak_protocol::error::{Action, WireError};
 use yak_protocol::ids::{BrokerEpoch, BrokerId, CoordinatorEpoch, Incarnation, LeaderEpoch, TopicPartition};
@@ -26,6 +26,8 @@ pub struct Truth {
     pub violations: Vec<Violation>,
     /// Everything that was ever below a leader's high watermark.
     committed: BTreeMap<TopicPartition, Log>,
+    /// Producer ids that were given out, as ranges: from where to where.
+    producer_ids: BTreeMap<i64, i64>,
     /// Who led in an epoch.
     leaders: BTreeMap<(TopicPartition, LeaderEpoch), (BrokerId, Incarnation)>,
     /// What was written at an offset in an epoch.
@@ -248,6 +250,18 @@ impl World {
         }
     }
 
+    /// Producer ids go out.
+    pub fn observe_producer_ids(&mut self, effect: &Effect) {
+        let Effect::Reply(_, Ok(Reply::RegisterBroker(reply))) = effect else { return };
+        let (from, to) =
+            (reply.producer_ids_from, reply.producer_ids_from + i64::from(reply.producer_ids_count));
+        let before = self.truth.producer_ids.range(..to).next_back().map(|(_, end)| *end);
+        if before.is_some_and(|end| end > from) {
+            self.truth.violate("I11", format!("producer ids from {from} to {to} are given out again"));
+        }
+        self.truth.producer_ids.insert(from, to);
+    }
+
     pub fn observe_session(&mut self, broker: BrokerId, epoch: BrokerEpoch, resumed: bool) {
         let old = self.truth.sessions.insert(broker, epoch).unwrap_or_default();
         if epoch < old || (epoch == old && !resumed) {
@@ -335,6 +349,9 @@ impl World {
 
     /// I1 and I4: who leads or may lead has everything that was ever committed.
     fn check_candidates(&mut self, id: TopicPartition, record: &PartitionInfo, end: u64, digest: u64) {
+        if record.recovering {
+            return; // nobody may lead by this record
+        }
         for member in record.isr.iter().chain(&record.elr) {
             let broker = &self.brokers[member];
             if broker.tainted {
@@ -353,6 +370,10 @@ impl World {
         else {
             return;
         };
+        let newest = (id, LeaderEpoch(0))..=(id, LeaderEpoch(u32::MAX));
+        if self.truth.leaders.range(newest).next_back().is_some_and(|((_, e), _)| *e > view.leader_epoch) {
+            return; // the coordinator has forgotten the newest one
+        }
         let log = self.brokers[&leader].disk.live(id);
         if !log.is_some_and(|l| l.agrees(end, digest)) {
             let text =

@@ -32,11 +32,19 @@ pub struct Nemesis {
     /// A broker whose disk lost something, until everything is whole again: no second one meanwhile,
     /// for no protocol keeps what all copies have lost.
     lost: Option<BrokerId>,
+    /// No disk loses anything any more.
+    pub spares_disks: bool,
 }
 
 impl Nemesis {
     pub fn new(plan: &Plan, now: u64) -> Self {
-        Self { plan: plan.clone(), next_at: now + plan.pause_ms, undo: Vec::new(), lost: None }
+        Self {
+            plan: plan.clone(),
+            next_at: now + plan.pause_ms,
+            undo: Vec::new(),
+            lost: None,
+            spares_disks: false,
+        }
     }
 
     /// When something is to be done next.
@@ -277,7 +285,7 @@ impl Nemesis {
 
     /// Whether one more disk may lose something.
     fn may_lose(&self, world: &World) -> bool {
-        self.lost.is_none() && self.plan.least_copies() >= 2 && world.is_whole()
+        !self.spares_disks && self.lost.is_none() && self.plan.least_copies() >= 2 && world.is_whole()
     }
 
     fn lose(&mut self, world: &mut World, victim: BrokerId, fault: Fault) {

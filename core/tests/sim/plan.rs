@@ -70,6 +70,8 @@ pub struct Plan {
     pub pause_ms: u64,
     pub producers: usize,
     pub batches: u32,
+    /// In the end the coordinator starts on an old copy of its journal.
+    pub old_journal: bool,
 }
 
 impl Plan {
@@ -109,6 +111,7 @@ impl Plan {
             pause_ms: [150, 500, 1_500][rng.usize(0..3)],
             producers: rng.usize(1..4),
             batches: rng.u32(10..40),
+            old_journal: rng.u32(0..8) == 0,
         }
     }
 

@@ -12,6 +12,8 @@ use yak_protocol::message::Acks;
 
 /// How long the cluster may take to recover once everything is put right, in simulated milliseconds.
 const RECOVERY_MS: u64 = 60_000;
+/// How long faults go on after the coordinator has started on an old journal, and how long quiet lasts then.
+const CHAOS_AFTER_MS: u64 = 5_000;
 /// A run that does more than this is stuck in a circle.
 const STEPS_MAX: u64 = 2_000_000;
 
@@ -46,6 +48,8 @@ struct Run {
     nemesis: Nemesis,
     steps: u64,
     started: u64,
+    /// How long the journal was once the cluster stood.
+    founded: usize,
 }
 
 impl Run {
@@ -63,11 +67,19 @@ impl Run {
         world.consumers.push(Consumer::default());
         let nemesis = Nemesis::new(&plan, world.now);
         let started = world.now;
-        Self { plan, world, nemesis, steps: 0, started }
+        let founded = world.coordinator.journal.len();
+        Self { plan, world, nemesis, steps: 0, started, founded }
     }
 
     fn play(mut self) -> Outcome {
-        let failure = self.chaos().or_else(|| self.recovery()).or_else(|| self.verdict());
+        let end = self.world.now + self.plan.chaos_ms;
+        let failure = self.chaos(end).or_else(|| {
+            if self.plan.old_journal {
+                self.second_history()
+            } else {
+                self.recovery().or_else(|| self.verdict())
+            }
+        });
         let failure = failure.map(|text| format!("{text}\nplan {:?}\n{}", self.plan, self.world.describe()));
         Outcome {
             seed: self.plan.setup.seed,
@@ -79,8 +91,7 @@ impl Run {
         }
     }
 
-    fn chaos(&mut self) -> Option<String> {
-        let end = self.world.now + self.plan.chaos_ms;
+    fn chaos(&mut self, end: u64) -> Option<String> {
         let mut items = Vec::new();
         let mut backup_at = self.world.now + 200;
         while self.world.now < end {
@@ -147,6 +158,63 @@ impl Run {
             return Some(format!("halt: {halt}"));
         }
         (self.steps > STEPS_MAX).then(|| "too many steps".to_owned())
+    }
+
+    /// The coordinator forgets the end of its journal. What brokers know better waits for its rebuild (R15);
+    /// nothing is lost, whatever happens from here on.
+    ///
+    /// Brokers that know better are heard before anybody's lease runs out: nobody can protect what is known
+    /// only to those that are away.
+    fn second_history(&mut self) -> Option<String> {
+        self.world.trace(|| "=== an old journal".to_owned());
+        self.nemesis.heal(&mut self.world);
+        self.nemesis.spares_disks = true;
+        let patience = self.world.now + RECOVERY_MS;
+        while !self.world.is_informed() {
+            if self.world.now >= patience {
+                return Some("liveness: brokers do not hear of the newest metadata".to_owned());
+            }
+            if let Some(failure) = self.quiet(20) {
+                return Some(failure);
+            }
+        }
+        let before = self.world.coordinator.ledger.clone();
+        let entries = &self.world.coordinator.entries;
+        let first = entries.partition_point(|end| *end < self.founded);
+        let cut = entries[self.world.rng.usize(first..entries.len())];
+        let copy = self.world.coordinator.journal[..cut].to_vec();
+        // The copy's records are not what they were, until the brokers have spoken.
+        self.world.truth.ignored.extend(["I4", "I6"]);
+        self.world.restart_coordinator_on(copy);
+        self.world.coverage.hit("the coordinator starts on an old journal");
+        if let Some(failure) = self.quiet(2_500) {
+            return Some(failure);
+        }
+        for (id, known) in &before.partitions {
+            let record = self.world.record(*id);
+            let heard = self.world.brokers.values().any(|b| b.process.as_ref().is_some_and(|p| p.registered));
+            let held = record.is_some_and(|r| r.recovering || r.partition_epoch >= known.partition_epoch);
+            if heard && !held && self.world.setup.rules.r15_ratchet() {
+                return Some(format!("R15: {known:?} is forgotten: {record:?}"));
+            }
+        }
+        self.world.truth.ignored.clear();
+        let end = self.world.now + CHAOS_AFTER_MS;
+        let failure = self.chaos(end);
+        self.nemesis.heal(&mut self.world);
+        failure.or_else(|| self.quiet(CHAOS_AFTER_MS))
+    }
+
+    /// Lets time pass without faults.
+    fn quiet(&mut self, ms: u64) -> Option<String> {
+        let (end, mut items) = (self.world.now + ms, Vec::new());
+        while self.world.now < end {
+            self.step(&mut items, end);
+            if let Some(failure) = self.broken() {
+                return Some(failure);
+            }
+        }
+        None
     }
 
     fn recovery(&mut self) -> Option<String> {
