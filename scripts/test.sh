@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests: `scripts/test.sh`. Needs a Rust toolchain and a C compiler, nothing else.
+# All tests: `scripts/test.sh`. Needs a Rust toolchain and a C compiler; installs nc and ncat where it may.
 set -euo pipefail
 
 usage() {
@@ -27,6 +27,26 @@ esac
 cd "$(dirname "$0")/.."
 
 step() { printf '\n== %s\n' "$*"; }
+
+# What some tests need besides Rust. Where it can be neither found nor installed, those tests say that they are
+# skipped, and with CI=true they fail.
+packages() {
+  local missing=()
+  # Another nc than that of netcat-openbsd does not know -N.
+  nc -h 2>&1 | grep -q -- '-N' || missing+=(netcat-openbsd)
+  command -v ncat >/dev/null || missing+=(ncat)
+  [ ${#missing[@]} -gt 0 ] || return 0
+  local as_root=()
+  if [ "$(id -u)" != 0 ]; then
+    sudo -n true 2>/dev/null && as_root=(sudo -n) || { echo "SKIPPED: what needs ${missing[*]}"; return 0; }
+  fi
+  command -v apt-get >/dev/null || { echo "SKIPPED: what needs ${missing[*]}"; return 0; }
+  { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" apt-get install -qq -y --no-install-recommends "${missing[@]}"; } \
+    >/dev/null 2>&1 || echo "SKIPPED: what needs ${missing[*]}, which could not be installed"
+}
+
+step "Debian packages for the tests with nc and ncat"
+packages
 
 step "unit, golden, property, simulation, search, storage and cluster tests"
 cargo test --workspace --locked

@@ -4,6 +4,7 @@ use crate::cluster_map::ClusterMap;
 use crate::config::{BrokerConfig, CATCH_UP_READS, CONSUMER_READS, PUBLISH_MEMORY_BYTES};
 use crate::coordinator_link::CoordinatorLink;
 use crate::data_dir::DataDir;
+use crate::metrics::Counters;
 use crate::partition::PartitionHandle;
 use crate::peers::Peers;
 use crate::requests::Creations;
@@ -11,11 +12,14 @@ use crate::streams::{FollowerStreams, LeaderStreams, wrong_cluster};
 use crate::tasks::Tasks;
 use dashmap::DashMap;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{BrokerEpoch, BrokerId, ClusterId, Incarnation, TopicPartition};
+use yak_protocol::net::Observer;
 use yak_storage::{Identity, Recovered, StoreError};
 
 /// One running broker.
@@ -23,6 +27,8 @@ pub(crate) struct Broker {
     pub(crate) config: BrokerConfig,
     /// Where clients and brokers reach it.
     pub(crate) address: String,
+    /// Where it listens.
+    pub(crate) listen: String,
     /// Whether it answers beyond loopback without authentication.
     pub(crate) insecure: bool,
     /// The longest frame that its listener takes, in bytes.
@@ -56,7 +62,27 @@ pub(crate) struct Broker {
     pub(crate) keyless: AtomicU64,
     /// It has been told to stop.
     pub(crate) stopping: AtomicBool,
+    /// What can be watched from outside.
+    pub(crate) observer: Observer,
+    pub(crate) counters: Counters,
+    /// What was found when the data dir was opened.
+    pub(crate) recovery: Recovery,
+    /// Whether the disk was full when somebody last looked.
+    disk_full: AtomicBool,
     session: RwLock<Option<Session>>,
+}
+
+/// What opening the data dir was like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Recovery {
+    /// How many logs were in it.
+    pub(crate) partitions: usize,
+    /// Whether it had been closed.
+    pub(crate) clean: bool,
+    /// Whether the machine has run since.
+    pub(crate) same_boot: bool,
+    /// How long it took.
+    pub(crate) took: Duration,
 }
 
 /// The session with the coordinator that this broker acts in.
@@ -70,6 +96,8 @@ pub(crate) struct Session {
 /// What [`Broker::new`] is made of, beyond its configuration.
 pub(crate) struct Parts {
     pub(crate) address: String,
+    pub(crate) listen: String,
+    pub(crate) opened_in: Duration,
     pub(crate) insecure: bool,
     pub(crate) max_frame_bytes: u32,
     pub(crate) store: DataDir,
@@ -77,13 +105,35 @@ pub(crate) struct Parts {
     pub(crate) link: CoordinatorLink,
 }
 
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match (self.clean, self.same_boot) {
+            (true, _) => "closed cleanly",
+            (false, true) => "not closed: its process ended early",
+            (false, false) => "not closed: its machine went down",
+        };
+        let (partitions, seconds) = (self.partitions, self.took.as_secs_f64());
+        write!(f, "the data dir was {how}; {partitions} partitions opened in {seconds:.3} s")
+    }
+}
+
 impl Broker {
     pub(crate) fn new(config: BrokerConfig, parts: Parts) -> Self {
-        let Parts { address, insecure, max_frame_bytes, store, tasks, link } = parts;
-        let recovered = store.recovered().into_iter().collect();
+        let Parts { address, listen, opened_in, insecure, max_frame_bytes, store, tasks, link } = parts;
+        let recovered: BTreeMap<_, _> = store.recovered().into_iter().collect();
+        let identity = store.identity();
+        let recovery = Recovery {
+            partitions: recovered.len(),
+            clean: identity.clean_shutdown,
+            same_boot: identity.same_boot,
+            took: opened_in,
+        };
+        let observer = Observer::default();
+        observer.events.note("recovery", recovery.to_string());
         Self {
             config,
             address,
+            listen,
             insecure,
             max_frame_bytes,
             incarnation: Incarnation(uuid::Uuid::new_v4().as_u128()),
@@ -103,6 +153,10 @@ impl Broker {
             consumers: AtomicU64::new(0),
             keyless: AtomicU64::new(fastrand::u64(..)),
             stopping: AtomicBool::new(false),
+            observer,
+            counters: Counters::default(),
+            recovery,
+            disk_full: AtomicBool::new(false),
             session: RwLock::new(None),
         }
     }
@@ -177,8 +231,42 @@ impl Broker {
         error
     }
 
+    /// Notes why the coordinator cannot be reached, or that it can be again.
+    pub(crate) fn set_coordinator_lost(&self, reason: Option<String>) {
+        let text = match &reason {
+            Some(reason) => format!("lost: {reason}"),
+            None => "found".to_owned(),
+        };
+        let lost = reason.is_some();
+        if self.link.set_lost(reason) {
+            if lost {
+                self.counters.coordinator_losses.add(1);
+            }
+            self.observer.events.note("coordinator", text);
+        }
+    }
+
+    /// Notes it if the disk has become full, or has room again.
+    pub(crate) fn look_at_disk(&self) {
+        let full = self.store.is_full();
+        if self.disk_full.swap(full, Ordering::Relaxed) == full {
+            return;
+        }
+        if full {
+            self.counters.disk_full.add(1);
+        }
+        let text = if full { "full: appends are refused" } else { "has room again: appends are taken" };
+        self.observer.events.note("disk", text.to_owned());
+    }
+
     /// Why the broker cannot do its job now, if it cannot.
     pub(crate) fn unhealthy(&self) -> Option<String> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Some("it stops".to_owned());
+        }
+        if self.store.is_full() {
+            return Some("the disk is full; publishes are refused until there is room".to_owned());
+        }
         if let Some(lost) = self.link.lost() {
             return Some(format!("the coordinator cannot be reached: {lost}"));
         }

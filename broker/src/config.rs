@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use yak_protocol::defaults;
+use yak_protocol::text::Sources;
 use yak_storage::io::{Io, RealIo};
 use yak_storage::{FatalHook, StoreConfig};
 
@@ -115,6 +116,8 @@ pub struct BrokerConfig {
     pub crash: CancellationToken,
     /// Cancelled by the broker once it is registered and serves.
     pub ready: CancellationToken,
+    /// Which of its settings were given, and where: for `CONF`.
+    pub sources: Sources,
 }
 
 impl BrokerConfig {
@@ -135,6 +138,7 @@ impl BrokerConfig {
             fatal: None,
             crash: CancellationToken::new(),
             ready: CancellationToken::new(),
+            sources: Sources::new(),
         }
     }
 

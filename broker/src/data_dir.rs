@@ -4,7 +4,10 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock, RwLock};
 use yak_protocol::ids::{TopicId, TopicPartition};
 use yak_storage::io::Io;
-use yak_storage::{FatalHook, Identity, Log, Observer, OpenError, Recovered, Store, StoreConfig, StoreError};
+use yak_storage::{
+    FatalHook, Identity, Log, Observer, OpenError, Recovered, Space, Store, StoreConfig, StoreError,
+    WalTotals,
+};
 
 /// A broker's data dir.
 pub(crate) struct DataDir {
@@ -50,6 +53,27 @@ impl DataDir {
     /// What was found at open.
     pub(crate) fn recovered(&self) -> Vec<(TopicPartition, Recovered)> {
         self.with(|store| store.recovered().to_vec()).unwrap_or_default()
+    }
+
+    /// What the write-ahead log has done.
+    ///
+    /// # Errors
+    /// The store is closed.
+    pub(crate) fn wal(&self) -> Result<WalTotals, StoreError> {
+        self.with(Store::wal)
+    }
+
+    /// How much room there is. Asks the file system.
+    ///
+    /// # Errors
+    /// The store is closed, or what the file system said.
+    pub(crate) fn space(&self) -> Result<Space, StoreError> {
+        self.with(Store::space)?
+    }
+
+    /// Whether appends are refused for lack of room; costs nothing.
+    pub(crate) fn is_full(&self) -> bool {
+        self.with(Store::is_full).unwrap_or(false)
     }
 
     /// The log of a partition.

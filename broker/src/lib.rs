@@ -11,6 +11,7 @@ mod config;
 mod coordinator_link;
 mod data_dir;
 mod error;
+mod metrics;
 mod partition;
 mod peers;
 mod producers;
@@ -19,6 +20,7 @@ mod requests;
 mod service;
 mod streams;
 mod tasks;
+mod verbs;
 
 pub use config::{AutoCreate, BrokerConfig};
 pub use error::BrokerError;
@@ -29,7 +31,7 @@ use data_dir::DataDir;
 use service::BrokerService;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tasks::Tasks;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -53,6 +55,7 @@ pub async fn run(
     let fatal = config.fatal_hook();
     let tasks = Tasks::new(config.crash.clone(), fatal.clone());
     let (dir, store_config, io) = (config.data.clone(), config.store.clone(), config.io.clone());
+    let began = Instant::now();
     let opened = tokio::task::spawn_blocking(move || DataDir::open(&dir, store_config, io, fatal)).await;
     let store = match opened {
         Ok(opened) => opened?,
@@ -61,6 +64,8 @@ pub async fn run(
     let (link, inputs) = CoordinatorLink::new();
     let parts = Parts {
         address: config.advertise.clone().unwrap_or_else(|| listener.local_addr().to_string()),
+        listen: listener.local_addr().to_string(),
+        opened_in: began.elapsed(),
         insecure: listener.is_insecure(),
         max_frame_bytes: listener.config().max_frame_bytes,
         store,

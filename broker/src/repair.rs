@@ -75,6 +75,9 @@ async fn run(broker: Arc<Broker>, order: Order, log: Log, commands: mpsc::WeakUn
                     from_broker = order.leader.0,
                     "repaired a damaged range"
                 );
+                broker.counters.repairs.add(1);
+                let text = format!("{name}: {from} to {to} fetched again from broker {}", order.leader);
+                broker.observer.events.note("repair", text);
                 if let Some(commands) = commands.upgrade() {
                     let _ = commands.send(Command::Event(Event::Repaired { from, to }));
                 }

@@ -2,6 +2,7 @@
 
 use crate::broker::Broker;
 use crate::requests;
+use crate::verbs;
 use std::sync::Arc;
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{
@@ -9,7 +10,8 @@ use yak_protocol::message::{
     Offsets, Probe, ProducerIds, ProposeIsr, Publish, ReadRange, RegisterBroker, RegisterConsumer,
     RegisterProducer, Replicate, StreamSilent,
 };
-use yak_protocol::net::{Closed, Incoming, Peer, Replier, Service};
+use yak_protocol::net::{Closed, CommandError, Incoming, Observer, Peer, Replier, Service, TextSession};
+use yak_protocol::text::{Command, Status, Verb, Word};
 
 /// Answers the requests of one broker's listener.
 pub(crate) struct BrokerService(pub(crate) Arc<Broker>);
@@ -17,6 +19,7 @@ pub(crate) struct BrokerService(pub(crate) Arc<Broker>);
 impl Service for BrokerService {
     async fn call(&self, peer: &Peer, request: Incoming, reply: Replier) {
         let broker = &self.0;
+        broker.counters.request(&request.kind);
         match request.kind.as_str() {
             // The two that carry the load come first.
             Publish::KIND => requests::publish(broker, request, reply).await,
@@ -52,6 +55,22 @@ impl Service for BrokerService {
 
     fn closed(&self, peer: &Peer, _how: Closed) {
         self.0.leader_streams.closed(&self.0, peer);
+    }
+
+    fn verbs(&self) -> &'static [Verb] {
+        verbs::VERBS
+    }
+
+    async fn command(&self, session: &mut TextSession, command: &Command) -> Result<Status, CommandError> {
+        verbs::run(session, self, command).await
+    }
+
+    async fn word(&self, word: Word) -> String {
+        verbs::word(&self.0, word).await
+    }
+
+    fn observer(&self) -> Option<&Observer> {
+        Some(&self.0.observer)
     }
 }
 

@@ -1,7 +1,9 @@
 //! What can be typed: the commands and the options that all of them share.
 
 use crate::commands;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Parser, Subcommand, ValueEnum};
+use yak_protocol::text::Sources;
 
 /// A small replicated log: acknowledged means kept.
 #[derive(Parser, Debug)]
@@ -111,9 +113,37 @@ impl Command {
     }
 }
 
+/// Which options of the command were given, and where.
+#[must_use]
+pub fn sources(matches: &ArgMatches) -> Sources {
+    let mut innermost = matches;
+    while let Some((_, inner)) = innermost.subcommand() {
+        innermost = inner;
+    }
+    let given = |id: &clap::Id| {
+        let source = match innermost.value_source(id.as_str())? {
+            ValueSource::CommandLine => "command line",
+            ValueSource::EnvVariable => "environment",
+            _ => return None,
+        };
+        Some((id.to_string(), source.to_owned()))
+    };
+    innermost.ids().filter_map(given).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_given_is_known() {
+        let matches =
+            Cli::command().get_matches_from(["yak", "broker", "--listen", "127.0.0.1:0", "--insecure"]);
+        let sources = sources(&matches);
+        assert_eq!(sources.get("listen").map(String::as_str), Some("command line"));
+        assert_eq!(sources.get("insecure").map(String::as_str), Some("command line"));
+        assert_eq!(sources.get("data"), None);
+    }
     use clap::CommandFactory;
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use yak_protocol::text::Sources;
 
 /// What a running command is given besides its own arguments.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub struct Context {
     pub global: Global,
     /// Cancelled by Ctrl-C and SIGTERM; a second Ctrl-C ends the process at once.
     pub shutdown: CancellationToken,
+    /// Which options of the command were given, and where.
+    pub sources: Sources,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -21,10 +24,11 @@ impl Context {
     ///
     /// # Errors
     /// When the process may not handle signals.
-    pub fn start(global: Global) -> anyhow::Result<Self> {
+    pub fn start(global: Global, sources: Sources) -> anyhow::Result<Self> {
         let context = Self {
             global,
             shutdown: CancellationToken::new(),
+            sources,
             interrupted: Arc::new(AtomicBool::new(false)),
         };
         let mut interrupt = signal(SignalKind::interrupt())?;

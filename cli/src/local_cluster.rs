@@ -136,6 +136,8 @@ impl LocalCluster {
                 .crash_alone();
         // Brokers here stop only all together: the last ones have nobody to hand over to.
         config.drain_timeout = DRAIN_TIMEOUT;
+        let chosen = ["name", "data", "coordinator", "listen"];
+        config.sources = chosen.map(|name| (name.to_owned(), "program".to_owned())).into();
         let ready = config.ready.clone();
         let slot = self.slot(n)?;
         if slot.node.as_ref().is_some_and(|node| !node.ended()) {

@@ -13,19 +13,24 @@ mod text;
 mod time;
 
 use arguments::{Cli, Command};
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use context::Context;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let sources = arguments::sources(&matches);
     log::start(&cli.global, cli.command.is_server());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::report(&anyhow::anyhow!("cannot start the runtime: {error}")),
     };
     let outcome = runtime.block_on(async {
-        let context = Context::start(cli.global)?;
+        let context = Context::start(cli.global, sources)?;
         run(cli.command, context).await
     });
     // A thread that still reads a terminal's stdin must not hold up the exit.

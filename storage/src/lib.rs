@@ -54,6 +54,7 @@ pub use log::{Log, LogOp, SegmentInfo};
 pub use recovery::Recovered;
 pub use space::Space;
 pub use store::Store;
+pub use wal::WalTotals;
 
 use yak_protocol::error::WireError;
 

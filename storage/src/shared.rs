@@ -8,6 +8,7 @@ use crate::files::SegmentFiles;
 use crate::io::Io;
 use crate::space::SpaceGuard;
 use crate::state::LogState;
+use crate::wal::WalCounts;
 use crate::wal::pool::Pool;
 use crate::wal::round::Change;
 use crate::{FatalHook, LogOp, Observer};
@@ -149,6 +150,7 @@ pub(crate) struct Shared {
     /// Logs that changed since the last checkpoint, in the order in which they began to.
     pub(crate) changed: Lock<Vec<Arc<LogCell>>>,
     pub(crate) recent: Lock<Recent>,
+    pub(crate) wal_counts: WalCounts,
     /// Bytes of batches ever appended.
     pub(crate) appended_bytes: AtomicU64,
     /// How many of them have reached their segments (or were cut before).

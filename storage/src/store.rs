@@ -14,6 +14,7 @@ use crate::state::LogState;
 use crate::wal::pool::Pool;
 use crate::wal::round::Change;
 use crate::wal::writer::Writer;
+use crate::wal::{WalCounts, WalTotals};
 use crate::{FatalHook, Observer, StoreConfig};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -90,6 +91,7 @@ impl Store {
             logs: RwLock::new(BTreeMap::new()),
             changed: Lock::default(),
             recent: Lock::default(),
+            wal_counts: WalCounts::default(),
             appended_bytes: AtomicU64::new(0),
             flushed_bytes: AtomicU64::new(0),
             space: SpaceGuard::new(Arc::clone(&io), dir, &config),
@@ -259,6 +261,12 @@ impl Store {
                 StoreError::Full(self.shared.space.reason())
             }
         })
+    }
+
+    /// What the write-ahead log has done since the store was opened.
+    #[must_use]
+    pub fn wal(&self) -> WalTotals {
+        self.shared.wal_counts.totals()
     }
 
     /// How much room there is, and whether appends are refused for lack of it.

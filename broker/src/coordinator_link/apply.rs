@@ -81,6 +81,15 @@ async fn apply(broker: &Arc<Broker>, info: LeaderInfo, source: Source) {
     start(broker, &partitions).await;
     tell(broker, &partitions);
     broker.cluster.announce();
+    let fenced = broker.fenced();
+    if fenced != fenced_before {
+        if fenced {
+            broker.counters.fencings.add(1);
+        }
+        let text =
+            if fenced { "fenced: this broker may lead nothing" } else { "unfenced: this broker may lead" };
+        broker.observer.events.note("fence", text.to_owned());
+    }
     if fenced_before {
         broker.link.heartbeat_now.notify_one();
     }

@@ -98,6 +98,11 @@ impl CoordinatorLink {
         self.lease_until.fetch_max(until.0, Ordering::AcqRel);
     }
 
+    /// How long the lease still runs; zero when it does not.
+    pub(crate) fn lease_left(&self) -> Duration {
+        clock::until(Now(self.lease_until.load(Ordering::Acquire)))
+    }
+
     /// The session to resume, if there is one.
     fn granted(&self) -> Option<Session> {
         *self.granted.lock().expect("nobody panics while holding it")
@@ -113,10 +118,13 @@ impl CoordinatorLink {
         lost.as_ref().map(|lost| format!("{} (for {:.1} s)", lost.reason, lost.since.elapsed().as_secs_f64()))
     }
 
-    fn set_lost(&self, reason: Option<String>) {
+    /// Returns whether it was lost or found by this, and not before.
+    pub(crate) fn set_lost(&self, reason: Option<String>) -> bool {
         let mut lost = self.lost.lock().expect("nobody panics while holding it");
+        let before = lost.is_some();
         *lost = reason
             .map(|reason| Lost { since: lost.as_ref().map_or_else(Instant::now, |lost| lost.since), reason });
+        lost.is_some() != before
     }
 
     /// The error for what only the coordinator can do.
@@ -227,7 +235,7 @@ pub(crate) async fn run(
             Ok(registered) => {
                 pause = RECONNECT.0;
                 reminded = None;
-                broker.link.set_lost(None);
+                broker.set_coordinator_lost(None);
                 let reason = session::run(&broker, registered, &mut inputs, &updates).await;
                 broker.link.connection.send_replace(None);
                 tracing::warn!(address, reason, "the coordinator is lost");
@@ -242,7 +250,7 @@ pub(crate) async fn run(
                 reason
             }
         };
-        broker.link.set_lost(Some(format!("{address}: {reason}")));
+        broker.set_coordinator_lost(Some(format!("{address}: {reason}")));
         sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         pause = (pause * 2).min(RECONNECT.1);
     }

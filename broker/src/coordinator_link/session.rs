@@ -81,7 +81,7 @@ pub(super) async fn run(
                 if answer.is_none() {
                     answer = Some(talk.heartbeat());
                 } else if heard.elapsed() > Duration::from_millis(lease_ms) {
-                    broker.link.set_lost(Some("it does not answer heartbeats".to_owned()));
+                    broker.set_coordinator_lost(Some("it does not answer heartbeats".to_owned()));
                     if heard.elapsed() > SILENT_MAX {
                         connection.close();
                         return format!("no answer to heartbeats for {} s", heard.elapsed().as_secs());
@@ -150,7 +150,8 @@ impl<'a> Talk<'a> {
                 reply.coordinator_epoch
             ));
         }
-        link.set_lost(None);
+        self.broker.set_coordinator_lost(None);
+        self.broker.look_at_disk();
         if !reply.fenced {
             link.renew_lease(sent, self.lease_ms.min(reply.lease_ms));
             self.broker.config.ready.cancel();

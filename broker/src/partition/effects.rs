@@ -14,6 +14,7 @@ use yak_core::partition::{DiskOp, Effect, Event, StreamClass, Ticket, View};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{BrokerId, Offset};
 use yak_protocol::message::{Acked, Open};
+use yak_protocol::text::Value;
 use yak_storage::Log;
 
 impl Task {
@@ -25,7 +26,12 @@ impl Task {
                 }
                 // A leader pushes what is written. A follower acknowledges what is synced, and needs to hear of
                 // that only, unless its topic asks for less.
-                if self.kept_when_written || matches!(op, DiskOp::Append { .. }) {
+                let appends = matches!(op, DiskOp::Append { .. });
+                if appends {
+                    self.broker.counters.published_records.add(carried.records.into());
+                    self.broker.counters.published_bytes.add(carried.batches.len() as u64);
+                }
+                if self.kept_when_written || appends {
                     self.awaited.note(seq);
                 }
                 self.log.submit(seq.0, log_op(op, &carried.batches));
@@ -34,7 +40,12 @@ impl Task {
             Effect::Answer { ticket, outcome } => self.answer(ticket, outcome),
             Effect::RebuildProducers { end } => self.rebuild_producers(end),
             Effect::Repair { leader, from, to } => self.repair(leader, from, to),
-            Effect::ReportDamage { damaged } => self.broker.link.report_damage(self.id, damaged),
+            Effect::ReportDamage { damaged } => {
+                if damaged {
+                    self.broker.observer.events.note("damage", format!("{}: a part of the log", self.name()));
+                }
+                self.broker.link.report_damage(self.id, damaged);
+            }
             Effect::Opened(stream, opened) => self.broker.leader_streams.opened(stream, opened),
             Effect::Push { stream, follower, session, from, high_watermark, log_start } => {
                 self.push(stream, follower, session, from, high_watermark, log_start);
@@ -53,6 +64,10 @@ impl Task {
             }
             Effect::Halt { reason } => {
                 tracing::error!(partition = %self.name(), reason, "the replica has stopped itself; an operator must look");
+                self.broker
+                    .observer
+                    .events
+                    .note("halt", format!("{} has stopped itself: {reason}", self.name()));
             }
         }
     }
@@ -71,12 +86,38 @@ impl Task {
                 leader_epoch = view.leader_epoch.0, log_end = view.log_end.0, "the leader changed"
             );
         }
+        self.note_changes(&before, &view);
         if before.trouble != view.trouble
             && let Some(trouble) = &view.trouble
         {
             tracing::debug!(partition = %self.name(), trouble, "trouble");
         }
         self.view.send_replace(Arc::new(view));
+    }
+
+    /// What people want to be told of.
+    fn note_changes(&self, before: &View, view: &View) {
+        let events = &self.broker.observer.events;
+        let epoch = view.leader_epoch;
+        if before.leader_epoch != epoch {
+            self.broker.counters.elections.add(1);
+        }
+        if view.leads && (!before.leads || before.leader_epoch != epoch) {
+            let (end, isr) = (view.log_end, Value::from(view.isr.clone()));
+            let text = format!("leads {} in epoch {epoch}, log end {end}, ISR {isr}", self.name());
+            events.note("leader", text);
+        } else if before.leads && !view.leads {
+            let now = match view.leader {
+                Some(leader) => format!("broker {leader} does in epoch {epoch}"),
+                None => "nobody does".to_owned(),
+            };
+            events.note("leader", format!("leads {} no longer: {now}", self.name()));
+        }
+        if view.leads && before.leads && before.isr != view.isr {
+            self.broker.counters.isr_changes.add(1);
+            let (old, new) = (Value::from(before.isr.clone()), Value::from(view.isr.clone()));
+            events.note("isr", format!("{}: {old} became {new}", self.name()));
+        }
     }
 
     fn answer(&mut self, ticket: Ticket, outcome: Result<Acked, WireError>) {

@@ -51,6 +51,8 @@ pub(super) struct Task {
 pub(super) struct Carried {
     pub(super) batches: Bytes,
     pub(super) memory: Option<OwnedSemaphorePermit>,
+    /// How many records a publish carries.
+    pub(super) records: u32,
 }
 
 impl Task {
@@ -104,7 +106,7 @@ impl Task {
                 self.note(&event);
                 self.step(now, event, Carried::default());
             }
-            Command::Push(event, batches) => self.step(now, event, Carried { batches, memory: None }),
+            Command::Push(event, batches) => self.step(now, event, Carried { batches, ..Carried::default() }),
             Command::Stop(_) => unreachable!("the loop takes it"),
         }
     }
@@ -127,8 +129,9 @@ impl Task {
         {
             self.waiting.insert(ticket, answer);
         }
+        let carried = Carried { batches: batch, memory: Some(memory), records: head.count };
         let event = Event::Publish { ticket, head, acks, deadline, lease_held };
-        self.step(now, event, Carried { batches: batch, memory: Some(memory) });
+        self.step(now, event, carried);
     }
 
     /// What an event means to the shell itself: the memory of what has been written, or has failed, is given
@@ -145,6 +148,7 @@ impl Task {
             }
             Event::WriteFailed { .. } => {
                 self.unwritten.clear();
+                self.broker.look_at_disk();
                 // What is submitted from here on takes the failure into account.
                 self.log.resume();
             }

@@ -6,6 +6,7 @@ use crate::broker::Broker;
 use crate::config::{
     CONSUME_BYTES, CONSUME_BYTES_MAX, CONSUME_WAIT_MAX, CONSUME_WAIT_MIXED, RECORDS_BYTES_MAX,
 };
+use crate::metrics::Counters;
 use crate::partition::PartitionHandle;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -35,6 +36,7 @@ pub(crate) fn consume(broker: &Arc<Broker>, request: &Incoming, reply: Replier) 
     let broker_of_task = broker.clone();
     let mut work = Box::pin(async move {
         let found = run(&broker_of_task, consume).await;
+        count(&broker_of_task.counters, &found);
         let bin = found.iter().flat_map(|(_, batches)| batches.iter().cloned()).collect();
         let partitions = found.into_iter().map(|(consumed, _)| consumed).collect();
         reply.reply::<Consume>(Ok(&ConsumeReply { partitions }), bin);
@@ -42,6 +44,21 @@ pub(crate) fn consume(broker: &Arc<Broker>, request: &Incoming, reply: Replier) 
     if work.as_mut().now_or_never().is_none() {
         broker.tasks.spawn("consume", work);
     }
+}
+
+/// Counts what goes out, by the heads of its batches.
+fn count(counters: &Counters, found: &[Found]) {
+    let (mut records, mut bytes) = (0, 0);
+    for (consumed, batches) in found {
+        records += consumed.records.len() as u64;
+        for batches in batches {
+            bytes += batches.len() as u64;
+            let heads = batch::batches(batches).filter_map(Result::ok);
+            records += heads.map(|(head, _)| u64::from(head.count())).sum::<u64>();
+        }
+    }
+    counters.consumed_records.add(records);
+    counters.consumed_bytes.add(bytes);
 }
 
 /// One partition's part of the answer, and its batches.

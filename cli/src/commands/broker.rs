@@ -82,6 +82,7 @@ async fn serve(args: BrokerServerArgs, context: Context) -> anyhow::Result<()> {
     let config = BrokerConfig {
         advertise: args.advertise,
         rack: args.rack,
+        sources: context.sources.clone(),
         auto_create: AutoCreate { enabled: !args.no_auto_create, ..AutoCreate::default() },
         ..BrokerConfig::new(name, args.data, args.coordinator)
     };

@@ -87,6 +87,13 @@ fn greet(cluster: &LocalCluster, args: &DevArgs) -> anyhow::Result<()> {
     writeln!(out, "  echo 'u1:hello' | {yak} produce orders -K :{at}")?;
     writeln!(out, "  {yak} consume orders --from-beginning{at}")?;
     writeln!(out, "  {yak} topic describe orders{at}")?;
+    writeln!(out, "\nor with nothing but nc (docs/NETCAT.md):")?;
+    if let Some((host, port)) = brokers.first().and_then(|address| address.rsplit_once(':')) {
+        let typed = "PUB orders key=u1 -- hello\\nSUB orders\\nQUIT\\n";
+        writeln!(out, "  printf '{typed}' | nc {host} {port}")?;
+        writeln!(out, "  printf 'HELP\\nQUIT\\n' | nc {host} {port}")?;
+        writeln!(out, "  echo ruok | nc {host} {port}")?;
+    }
     writeln!(out, "\nhere: kill N, start N, quit")?;
     out.flush()?;
     Ok(())

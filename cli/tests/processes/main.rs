@@ -9,6 +9,7 @@ mod client_commands;
 mod coordinator_away;
 mod dev;
 mod leaders;
+mod netcat;
 mod power;
 mod rubbish;
 mod start_up;

@@ -28,7 +28,8 @@ pub use lines::{Asker, CommandError, Gone, Interrupt, TextSession};
 pub use listener::{BindError, Listener, ListenerConfig, TextAccess, UnknownTextAccess};
 pub use loss::{ConnectionLost, Loss};
 pub use observe::{
-    ConnectionInfo, Connections, Direction, Event, Events, Mode, Observer, Tap, TapFilter, Tapped, Taps,
+    ConnectionInfo, ConnectionTotals, Connections, Direction, Event, Events, Mode, Observer, Tap, TapFilter,
+    Tapped, Taps,
 };
 pub use peer::Peer;
 pub use pending::{Answer, PendingAnswer, RequestError};

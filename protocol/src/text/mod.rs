@@ -40,7 +40,7 @@ pub use metric::{Measured, Metric, MetricKind, Metrics};
 pub use setting::{Settings, Sources};
 pub use status::{Status, error_line};
 pub use table::Table;
-pub use time::rfc3339;
+pub use time::{moment, rfc3339};
 pub use value::Value;
 pub use verb::{Access, Verb, unknown_verb};
 pub use word::Word;

@@ -25,6 +25,12 @@ impl Settings {
         self.0.push(Setting { name, value: value.to_string(), source: source.to_owned() });
     }
 
+    /// Adds one that only a program can change that starts the process' parts itself.
+    pub fn by_program<T: PartialEq + ToString>(&mut self, name: &'static str, value: T, default: T) {
+        let source = if value == default { "default" } else { "program" };
+        self.0.push(Setting { name, value: value.to_string(), source: source.to_owned() });
+    }
+
     /// Adds a limit that is compiled in.
     pub fn built_in(&mut self, name: &'static str, value: impl ToString) {
         self.0.push(Setting { name, value: value.to_string(), source: "built in".to_owned() });

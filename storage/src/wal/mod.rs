@@ -14,11 +14,15 @@
 //! The CRC covers what follows it. `first LSN` is that of the first round of the file, `prev crc` that of
 //! the round before it. A file whose successor starts at LSN n ends before n, whatever follows in it.
 
+mod counts;
 pub(crate) mod plan;
 pub(crate) mod pool;
 pub(crate) mod round;
 pub(crate) mod scan;
 pub(crate) mod writer;
+
+pub(crate) use counts::WalCounts;
+pub use counts::WalTotals;
 
 use crate::io::{RandomFile, write_all};
 use std::io;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 use yak_protocol::error::{ErrorCode, WireError};
 
 /// Where the log goes on.
@@ -158,11 +159,14 @@ impl Writer {
         let Some(current) = self.current.as_ref() else { return Err(Stopped) };
         plan.apply(lsn, round);
         self.shared.progress.get().applied = lsn;
+        self.shared.wal_counts.written(round.len());
         plan.report_written();
+        let began = Instant::now();
         if let Err(error) = current.file.sync() {
             let path = current.path(&self.shared.root);
             return Err(self.die(&format!("syncing {} failed: {error}", path.display())));
         }
+        self.shared.wal_counts.synced(began.elapsed());
         self.at.lsn += 1;
         self.shared.progress.get().synced = lsn;
         self.shared.progress_wake.notify_all();

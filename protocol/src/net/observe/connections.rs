@@ -68,6 +68,27 @@ pub struct ConnectionInfo {
     pub queued_bytes: usize,
 }
 
+/// What went over all connections of a process since it started, those that are open included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ConnectionTotals {
+    /// How many connections were accepted.
+    pub opened: u64,
+    /// How many requests have come.
+    pub requests: u64,
+    /// Bytes of the requests that have come.
+    pub bytes_in: u64,
+    /// Bytes that have been sent.
+    pub bytes_out: u64,
+}
+
+impl ConnectionTotals {
+    fn add(&mut self, connection: &ConnectionInfo) {
+        self.requests += connection.requests;
+        self.bytes_in += connection.bytes_in;
+        self.bytes_out += connection.bytes_out;
+    }
+}
+
 /// The open connections of a process. Clones share the list.
 #[derive(Clone, Default)]
 pub struct Connections(Arc<State>);
@@ -75,11 +96,18 @@ pub struct Connections(Arc<State>);
 #[derive(Default)]
 struct State {
     last_id: AtomicU64,
-    open: Mutex<BTreeMap<u64, Peer>>,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    peers: BTreeMap<u64, Peer>,
+    /// Of the connections that are over.
+    closed: ConnectionTotals,
 }
 
 impl Connections {
-    fn open(&self) -> MutexGuard<'_, BTreeMap<u64, Peer>> {
+    fn open(&self) -> MutexGuard<'_, Open> {
         // Each change is one call; a poisoned lock still guards a whole map.
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,26 +119,35 @@ impl Connections {
 
     /// Lists the connection until the returned value is dropped.
     pub(crate) fn enter(&self, peer: &Peer) -> Entered {
-        self.open().insert(peer.id(), peer.clone());
+        self.open().peers.insert(peer.id(), peer.clone());
         Entered { connections: self.clone(), id: peer.id() }
     }
 
     /// The open connections, oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<ConnectionInfo> {
-        let peers: Vec<Peer> = self.open().values().cloned().collect();
+        let peers: Vec<Peer> = self.open().peers.values().cloned().collect();
         peers.iter().map(Peer::info).collect()
     }
 
     /// How many are open.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.open().len()
+        self.open().peers.len()
+    }
+
+    /// What went over all of them, the closed ones included.
+    #[must_use]
+    pub fn totals(&self) -> ConnectionTotals {
+        let open = self.open();
+        let mut totals = ConnectionTotals { opened: self.0.last_id.load(Ordering::Relaxed), ..open.closed };
+        open.peers.values().for_each(|peer| totals.add(&peer.info()));
+        totals
     }
 
     /// Ends a connection at once, and says whether there was one.
     pub fn kill(&self, id: u64, why: &str) -> bool {
-        let peer = self.open().get(&id).cloned();
+        let peer = self.open().peers.get(&id).cloned();
         let found = peer.is_some();
         if let Some(peer) = peer {
             peer.cut(why);
@@ -127,6 +164,9 @@ pub(crate) struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.connections.open().remove(&self.id);
+        let mut open = self.connections.open();
+        if let Some(peer) = open.peers.remove(&self.id) {
+            open.closed.add(&peer.info());
+        }
     }
 }

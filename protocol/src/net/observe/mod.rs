@@ -4,7 +4,7 @@ mod connections;
 mod events;
 mod taps;
 
-pub use connections::{ConnectionInfo, Connections, Mode};
+pub use connections::{ConnectionInfo, ConnectionTotals, Connections, Mode};
 pub use events::{Event, Events};
 pub use taps::{Direction, Tap, TapFilter, Tapped, Taps};
 
