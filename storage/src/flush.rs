@@ -7,6 +7,7 @@ use crate::error::Fault;
 use crate::layout::{self, TOPICS, TRASH};
 use crate::segment_writer::SegmentWriter;
 use crate::shared::{LogCell, Shared};
+use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -43,6 +44,10 @@ impl Flusher {
             let done = outcome.is_ok();
             match outcome {
                 Ok(()) => {}
+                Err(Fault::Write(path, error)) if is_broken(&error) => {
+                    self.shared.die(&format!("writing {} failed: {error}", path.display()));
+                    return false;
+                }
                 Err(Fault::Write(path, error)) => {
                     // Nothing is lost: the write-ahead log has it all, and it is tried again.
                     self.shared.space.note(&format!("writing {}", path.display()), &error);
@@ -212,6 +217,13 @@ pub(crate) fn remove_empty_topics(shared: &Shared) {
             let _ = shared.io.remove_dir_all(&dir);
         }
     }
+}
+
+/// Whether the error says that the disk itself fails: then trying again would only keep a replica alive that
+/// can take nothing, where another one could lead.
+fn is_broken(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    error.raw_os_error() == Some(EIO) || error.kind() == io::ErrorKind::ReadOnlyFilesystem
 }
 
 impl Drop for Flusher {

@@ -71,6 +71,6 @@ pub trait Observer: Send + Sync {
     fn failed(&self, seq: u64, error: WireError);
 }
 
-/// Called with what happened when a sync has failed. The binary aborts the process; a test that runs several
+/// Called with what happened when a sync has failed, or the disk does. The binary aborts the process; a test that runs several
 /// brokers in one process drops that one only. The store has stopped by then: it reports nothing more.
 pub type FatalHook = std::sync::Arc<dyn Fn(&str) + Send + Sync>;

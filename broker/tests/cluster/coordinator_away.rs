@@ -1,7 +1,6 @@
 //! While the coordinator is away publishing and consuming go on; when it is back, nothing has moved.
 
 use crate::harness::{Cluster, Kept, eventually};
-use std::time::Duration;
 use yak_protocol::error::ErrorCode;
 use yak_protocol::ids::{Offset, PartitionIndex};
 use yak_protocol::message::{Acks, CreateTopic, Offsets, RegisterProducer};
@@ -99,12 +98,7 @@ async fn brokers_wait_for_a_coordinator_that_starts_later() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_the_lease_is_over_only_what_needs_no_vouching_goes_on() {
-    let mut cluster = Cluster::without_coordinator(3, |_, config| config);
-    cluster.lease = Duration::from_millis(600);
-    cluster.start_coordinator().await;
-    for number in 0..3 {
-        cluster.start_broker(number).await;
-    }
+    let mut cluster = Cluster::start(3).await;
     cluster.topic("orders", 1, 3).await;
     let client = cluster.leader_client("orders", 0).await;
     eventually("acknowledged", || async { client.publish("orders", 0, &["before"]).await.ok() }).await;
@@ -125,5 +119,8 @@ async fn when_the_lease_is_over_only_what_needs_no_vouching_goes_on() {
     assert_eq!(client.request(&stale).await.expect("good enough").high_watermark, Offset(2));
     assert_eq!(client.read_all("orders", 0).await.len(), 2);
     cluster.start_coordinator().await;
-    eventually("the lease runs again", || async { client.offsets("orders", 0).await.ok() }).await;
+    eventually("the lease runs again", || async {
+        cluster.leader_client("orders", 0).await.offsets("orders", 0).await.ok()
+    })
+    .await;
 }

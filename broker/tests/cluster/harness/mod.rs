@@ -50,8 +50,6 @@ pub struct Cluster {
     pub brokers: Vec<Node>,
     /// Applied to every broker's configuration before it starts.
     configure: Box<dyn Fn(usize, BrokerConfig) -> BrokerConfig + Send + Sync>,
-    /// How long the coordinator's leases run.
-    pub lease: Duration,
 }
 
 /// One broker, running or not.
@@ -145,7 +143,6 @@ impl Cluster {
             coordinator_address,
             configure: Box::new(configure),
             dir,
-            lease: Duration::from_secs(3),
         }
     }
 
@@ -156,9 +153,7 @@ impl Cluster {
             async move { bound }
         })
         .await;
-        let mut config = CoordinatorConfig::new(self.coordinator_dir());
-        config.lease = self.lease;
-        config.heartbeat = self.lease / 6;
+        let config = CoordinatorConfig::new(self.coordinator_dir());
         let shutdown = CancellationToken::new();
         let run = yak_coordinator::run(listener, config, shutdown.clone());
         let task = tokio::spawn(async move {

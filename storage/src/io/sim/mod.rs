@@ -101,7 +101,7 @@ impl Disk {
 }
 
 fn died() -> io::Error {
-    io::Error::other("the simulated machine has stopped")
+    io::Error::from_raw_os_error(5)
 }
 
 fn no_space() -> io::Error {
