@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{BrokerEpoch, BrokerId, ClusterId, Incarnation, TopicPartition};
 use yak_protocol::net::Observer;
@@ -70,6 +71,8 @@ pub(crate) struct Broker {
     /// Whether the disk was full when somebody last looked.
     disk_full: AtomicBool,
     session: RwLock<Option<Session>>,
+    /// Dropped last: tells when nobody holds the broker any more.
+    _alive: TaskTrackerToken,
 }
 
 /// What opening the data dir was like.
@@ -103,6 +106,8 @@ pub(crate) struct Parts {
     pub(crate) store: DataDir,
     pub(crate) tasks: Tasks,
     pub(crate) link: CoordinatorLink,
+    /// Waited for by whoever wants to know that the broker is gone.
+    pub(crate) alive: TaskTrackerToken,
 }
 
 impl fmt::Display for Recovery {
@@ -119,7 +124,8 @@ impl fmt::Display for Recovery {
 
 impl Broker {
     pub(crate) fn new(config: BrokerConfig, parts: Parts) -> Self {
-        let Parts { address, listen, opened_in, insecure, max_frame_bytes, store, tasks, link } = parts;
+        let Parts { address, listen, opened_in, insecure, max_frame_bytes, store, tasks, link, alive } =
+            parts;
         let recovered: BTreeMap<_, _> = store.recovered().into_iter().collect();
         let identity = store.identity();
         let recovery = Recovery {
@@ -158,6 +164,7 @@ impl Broker {
             recovery,
             disk_full: AtomicBool::new(false),
             session: RwLock::new(None),
+            _alive: alive,
         }
     }
 

@@ -31,11 +31,12 @@ use data_dir::DataDir;
 use service::BrokerService;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tasks::Tasks;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use yak_protocol::net::{Listener, serve};
 
 /// Runs a broker on `listener` until `shutdown`, then hands its leaderships over and stops cleanly.
@@ -62,6 +63,7 @@ pub async fn run(
         Err(_) => return Err(BrokerError::Crashed),
     };
     let (link, inputs) = CoordinatorLink::new();
+    let holders = TaskTracker::new();
     let parts = Parts {
         address: config.advertise.clone().unwrap_or_else(|| listener.local_addr().to_string()),
         listen: listener.local_addr().to_string(),
@@ -71,6 +73,7 @@ pub async fn run(
         store,
         tasks,
         link,
+        alive: holders.token(),
     };
     let broker = Arc::new(Broker::new(config, parts));
     let (updates, updates_in) = mpsc::unbounded_channel();
@@ -97,7 +100,7 @@ pub async fn run(
     }
     // Closes every connection at once, if any is left.
     drop(server);
-    end(broker).await;
+    end(broker, holders).await;
     ended
 }
 
@@ -133,18 +136,16 @@ async fn stop(
 }
 
 /// Drops everything that is left and waits until it is gone, so that the data dir can be opened again.
-async fn end(broker: Arc<Broker>) {
+async fn end(broker: Arc<Broker>, holders: TaskTracker) {
     broker.tasks.crash();
     broker.tasks.finished().await;
     // The connections' tasks were told to end; each holds the broker until its worker has dropped it.
-    let gone = async {
-        while Arc::strong_count(&broker) > 1 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    if timeout(config::STOP_TIMEOUT, gone).await.is_err() {
+    let store = broker.store.clone();
+    drop(broker);
+    holders.close();
+    if timeout(config::STOP_TIMEOUT, holders.wait()).await.is_err() {
         tracing::warn!("something still holds on to the broker that has ended");
     }
     // The store's threads end with it, and that may take a sync.
-    let _ = tokio::task::spawn_blocking(move || drop(broker)).await;
+    let _ = tokio::task::spawn_blocking(move || drop(store)).await;
 }
