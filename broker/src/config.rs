@@ -57,6 +57,10 @@ pub(crate) const REPAIR_BYTES: usize = 4 << 20;
 pub(crate) const REPAIR_RETRY: Duration = Duration::from_millis(500);
 /// How long a leader waits for the repair of a range before it folds its producers without it.
 pub(crate) const DAMAGE_PATIENCE: Duration = Duration::from_secs(2);
+/// After how many appended bytes a partition leaves a snapshot of its producers.
+pub(crate) const PRODUCERS_SNAPSHOT_BYTES: usize = 64 << 20;
+/// After how many it does when it stops.
+pub(crate) const PRODUCERS_SNAPSHOT_BYTES_STOP: usize = 1 << 20;
 /// Fewer producer ids than this left = ask for another block.
 pub(crate) const PRODUCER_IDS_LOW: i64 = 200;
 /// How long a stopping broker waits for others to take over what it leads.

@@ -98,8 +98,19 @@ async fn run(broker: Arc<Broker>, order: Order, log: Log, commands: mpsc::WeakUn
     }
 }
 
-/// Fetches the whole range, checks it, and puts it in place; returns how many bytes it has.
+/// Repairs what is damaged in the ordered range, one piece as the log has it after the other: it may know more
+/// pieces than the order, and some may have been cut since. Returns how many bytes that took.
 async fn attempt(broker: &Arc<Broker>, order: Order, log: &Log) -> Result<usize, String> {
+    let mut bytes = 0;
+    let left = || log.damaged().into_iter().find(|(from, to)| *from < order.to && order.from < *to);
+    while let Some((from, to)) = left() {
+        bytes += replace(broker, Order { from, to, ..order }, log).await?;
+    }
+    Ok(bytes)
+}
+
+/// Fetches one whole piece, checks it, and puts it in place; returns how many bytes it has.
+async fn replace(broker: &Arc<Broker>, order: Order, log: &Log) -> Result<usize, String> {
     let mine = log.epochs();
     let mut next = order.from;
     let mut whole = BytesMut::new();

@@ -5,7 +5,7 @@ use super::disk::log_op;
 use super::task::{Carried, Task};
 use crate::broker::Broker;
 use crate::config::{DAMAGE_PATIENCE, REPAIR_RETRY};
-use crate::producers::{self, Damage};
+use crate::producers::{self, Damage, Snapshots};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -33,6 +33,13 @@ impl Task {
                 }
                 if self.kept_when_written || appends {
                     self.awaited.note(seq);
+                }
+                match op {
+                    DiskOp::Append { .. } | DiskOp::AppendPushed { .. } => {
+                        self.snapshots.appended(carried.batches.len());
+                    }
+                    DiskOp::Truncate { .. } => self.cut = Some(seq),
+                    _ => {}
                 }
                 self.log.submit(seq.0, log_op(op, &carried.batches));
             }
@@ -137,6 +144,7 @@ impl Task {
         let stop = CancellationToken::new();
         self.rebuilding = Some(stop.clone().drop_guard());
         let work = rebuild_producers(Rebuild {
+            snapshots: self.snapshots.clone(),
             broker: self.broker.clone(),
             name: self.name(),
             log: self.log.clone(),
@@ -185,13 +193,14 @@ struct Rebuild {
     log: Log,
     view: watch::Receiver<Arc<View>>,
     commands: mpsc::WeakUnboundedSender<Command>,
+    snapshots: Snapshots,
     end: Offset,
 }
 
 /// Folds the log until it succeeds. A damaged range is usually repaired within moments; a replica that
 /// leads in spite of it is the only one left, and goes on without the range.
 async fn rebuild_producers(rebuild: Rebuild) {
-    let Rebuild { broker, name, log, view, commands, end } = rebuild;
+    let Rebuild { broker, name, log, view, commands, snapshots, end } = rebuild;
     let began = Instant::now();
     loop {
         let alone = view.borrow().leads && began.elapsed() >= DAMAGE_PATIENCE;
@@ -199,7 +208,10 @@ async fn rebuild_producers(rebuild: Rebuild) {
         let log = log.clone();
         let built = move || producers::rebuild(&log, end, damage);
         match broker.tasks.blocking("rebuild producers", built).await {
-            Some(Ok(producers)) => {
+            Some(Ok(folded)) => {
+                tracing::debug!(partition = name, batches = folded.batches, "read back the producers");
+                snapshots.folded(&folded);
+                let producers = folded.producers;
                 if let Some(commands) = commands.upgrade() {
                     let _ = commands.send(Command::Event(Event::ProducersRebuilt { producers, end }));
                 }

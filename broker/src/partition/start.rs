@@ -4,6 +4,7 @@ use super::disk::{Awaited, Reports};
 use super::task::Task;
 use super::{Command, PartitionHandle};
 use crate::broker::Broker;
+use crate::producers::Snapshots;
 use crate::repair::Repairs;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub(crate) fn start(
         followups: VecDeque::new(),
         stream: None,
         repairs: Repairs::default(),
+        snapshots: Snapshots::default(),
+        cut: None,
         rebuilding: None,
         effects: Vec::new(),
     };

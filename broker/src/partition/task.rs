@@ -4,7 +4,10 @@ use super::disk::Awaited;
 use super::{Command, Publish};
 use crate::broker::Broker;
 use crate::clock;
-use crate::config::{COMMANDS_AT_ONCE, PUBLISHES_PENDING_MAX};
+use crate::config::{
+    COMMANDS_AT_ONCE, PRODUCERS_SNAPSHOT_BYTES, PRODUCERS_SNAPSHOT_BYTES_STOP, PUBLISHES_PENDING_MAX,
+};
+use crate::producers::Snapshots;
 use crate::repair::Repairs;
 use crate::requests::PublishAnswer;
 use bytes::Bytes;
@@ -41,6 +44,9 @@ pub(super) struct Task {
     /// The leader's stream that this partition is on, as follower.
     pub(super) stream: Option<(BrokerId, StreamClass)>,
     pub(super) repairs: Repairs,
+    pub(super) snapshots: Snapshots,
+    /// The last truncation that is not synced yet: it may find damage.
+    pub(super) cut: Option<OpSeq>,
     /// Ends the fold of the producers that is under way.
     pub(super) rebuilding: Option<DropGuard>,
     pub(super) effects: Vec<Effect>,
@@ -73,7 +79,7 @@ impl Task {
                     let now = clock::now();
                     for command in taken.drain(..) {
                         if let Command::Stop(done) = command {
-                            self.stop(now);
+                            self.stop(now).await;
                             drop(self);
                             let _ = done.send(());
                             return;
@@ -105,6 +111,9 @@ impl Task {
             Command::Event(event) => {
                 self.note(&event);
                 self.step(now, event, Carried::default());
+                if let Some(save) = self.snapshot_due(PRODUCERS_SNAPSHOT_BYTES) {
+                    self.broker.tasks.spawn("save producers", save);
+                }
             }
             Command::Push(event, batches) => self.step(now, event, Carried { batches, ..Carried::default() }),
             Command::Stop(_) => unreachable!("the loop takes it"),
@@ -152,6 +161,11 @@ impl Task {
                 // What is submitted from here on takes the failure into account.
                 self.log.resume();
             }
+            Event::Synced(seq) if self.cut.is_some_and(|cut| cut <= *seq) => {
+                self.cut = None;
+                let found = self.log.damaged().into_iter();
+                self.followups.extend(found.map(|(from, to)| Event::DamageFound { from, to }));
+            }
             Event::Repaired { from, to } => self.repairs.done(*from, *to),
             _ => {}
         }
@@ -173,9 +187,28 @@ impl Task {
         self.effects = effects;
     }
 
-    fn stop(&mut self, now: Now) {
+    /// Saves a snapshot of the producers if so many bytes were appended since the last one.
+    fn snapshot_due(&mut self, after_bytes: usize) -> Option<impl Future<Output = ()> + Send + use<>> {
+        if !self.snapshots.due(after_bytes) {
+            return None;
+        }
+        let producers = self.replica.producers()?.clone();
+        self.snapshots.taken();
+        let (log, end, tasks) = (self.log.clone(), self.replica.view().log_end, self.broker.tasks.clone());
+        // Nothing that is folded waits for a cut: one that comes later makes the snapshot void.
+        let generation = log.generation();
+        Some(async move {
+            let save = move || crate::producers::save(&log, end, &producers, generation);
+            tasks.blocking("save producers", save).await;
+        })
+    }
+
+    async fn stop(&mut self, now: Now) {
         self.step(now, Event::ShuttingDown, Carried::default());
         self.leave_stream();
+        if let Some(save) = self.snapshot_due(PRODUCERS_SNAPSHOT_BYTES_STOP) {
+            save.await;
+        }
     }
 
     pub(super) fn name(&self) -> String {

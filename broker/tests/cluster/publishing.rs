@@ -209,3 +209,34 @@ async fn acks_none_is_not_answered_and_replicated_is_not_called_durable() {
     assert_eq!(client.connection.waiting(), 1, "only the one that gets no answer waits");
     drop(pending);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clean_stop_leaves_a_snapshot_of_the_producers_and_the_next_start_knows_them() {
+    let mut cluster = Cluster::start(1).await;
+    cluster.topic("orders", 1, 1).await;
+    let topic = cluster.partition("orders", 0).await.id.topic;
+    let client = ready_leader(&cluster, "orders").await;
+    let producer = client.request(&RegisterProducer::default()).await.expect("an id").producer_id;
+    let large = "x".repeat(200_000);
+    for sequence in 0..8 {
+        let batches = vec![("orders", 0, stamped(producer, sequence, &large))];
+        let acked = client.publish_with(Publish::default(), batches).await.expect("answered").remove(0).ack;
+        assert_eq!(
+            acked.expect("acknowledged").offset,
+            Some(Offset(u64::try_from(sequence).expect("small")))
+        );
+    }
+    let folder = cluster.data_of(0).join(format!("topics/{topic}/0"));
+    eventually("there is a segment", || async { folder.exists().then_some(()) }).await;
+    cluster.stop_broker(0).await;
+    let snapshot = folder.join(format!("{:020}.producers", 8));
+    assert!(snapshot.exists(), "{}", snapshot.display());
+    cluster.start_broker(0).await;
+    let client = ready_leader(&cluster, "orders").await;
+    let acked = eventually("the producers are known", || async {
+        let batches = vec![("orders", 0, stamped(producer, 7, &large))];
+        client.publish_with(Publish::default(), batches).await.ok()?.remove(0).ack
+    })
+    .await;
+    assert_eq!(acked.offset, Some(Offset(7)), "the same batch again");
+}
