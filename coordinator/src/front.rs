@@ -1,15 +1,18 @@
 //! From frames to what the coordinator's one task understands. Nothing is decided here.
 
-use crate::server::{Ask, Input};
+use crate::server::{Ask, Input, Server};
+use crate::{verbs, why};
 use tokio::sync::mpsc::{self, error::SendError};
+use tokio::sync::oneshot;
 use yak_core::cluster::{ConnectionId, Loss, Request};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{
     Consume, CreateTopic, DeleteTopic, Drain, Elect, Heartbeat, Hello, LeaderInfoRequest, Message, Metadata,
     Offsets, Probe, ProbeReply, ProducerIds, ProposeIsr, Publish, ReadRange, RegisterBroker,
-    RegisterConsumer, RegisterProducer, Replicate, StreamSilent,
+    RegisterConsumer, RegisterProducer, Replicate, StreamSilent, Why,
 };
-use yak_protocol::net::{Closed, Incoming, Peer, Replier, Service};
+use yak_protocol::net::{Closed, CommandError, Incoming, Observer, Peer, Replier, Service, TextSession};
+use yak_protocol::text::{Command, Status, Verb, Word};
 
 /// Ids with this bit are chosen by the coordinator: a frame that has it answers a probe.
 pub(crate) const PROBE_IDS: u64 = 1 << 63;
@@ -18,6 +21,7 @@ pub(crate) const PROBE_IDS: u64 = 1 << 63;
 pub(crate) struct Front {
     /// What each connection may have unanswered is limited, so the queue is, too.
     pub(crate) inputs: mpsc::UnboundedSender<Input>,
+    pub(crate) observer: Observer,
 }
 
 impl Front {
@@ -25,6 +29,39 @@ impl Front {
         if let Err(SendError(Input::Asked { reply, .. })) = self.inputs.send(input) {
             reply.refuse(&shutting_down());
         }
+    }
+}
+
+impl Front {
+    /// What `look` sees in the coordinator's task, after the round that is under way and durable as that is.
+    ///
+    /// # Errors
+    /// `SHUTTING_DOWN` when the task has ended.
+    pub(crate) async fn look<R: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Server) -> R + Send + 'static,
+    ) -> Result<R, WireError> {
+        let (tell, told) = oneshot::channel();
+        self.queue(Input::Look(Box::new(move |server| {
+            // Whoever wanted to know may have gone.
+            let _ = tell.send(look(server));
+        })));
+        told.await.map_err(|_| shutting_down())
+    }
+
+    /// Looks here, and asks elsewhere beside everything else.
+    fn why(&self, request: &Incoming, reply: Replier) {
+        let asked: Why = match request.parse() {
+            Ok(asked) => asked,
+            Err(error) => return reply.refuse(&error),
+        };
+        self.queue(Input::Look(Box::new(move |server| match why::look(server, &asked) {
+            Err(error) => reply.refuse(&error),
+            Ok(known) => drop(tokio::spawn(async move {
+                let answer = known.answer(asked).await;
+                reply.reply::<Why>(Ok(&answer), Vec::new());
+            })),
+        })));
     }
 }
 
@@ -39,6 +76,9 @@ impl Service for Front {
             }
             return;
         }
+        if &*request.kind == Why::KIND {
+            return self.why(&request, reply);
+        }
         match parse(&request) {
             Ok(ask) => self.queue(Input::Asked { peer: peer.clone(), ask: Box::new(ask), reply }),
             Err(error) => reply.refuse(&error),
@@ -51,6 +91,22 @@ impl Service for Front {
             Closed::Other(_) => Loss::Unknown,
         };
         self.queue(Input::Closed { connection: connection(peer), loss });
+    }
+
+    fn verbs(&self) -> &'static [Verb] {
+        verbs::VERBS
+    }
+
+    async fn command(&self, session: &mut TextSession, command: &Command) -> Result<Status, CommandError> {
+        verbs::run(session, self, command).await
+    }
+
+    async fn word(&self, word: Word) -> String {
+        verbs::word(self, word).await
+    }
+
+    fn observer(&self) -> Option<&Observer> {
+        Some(&self.observer)
     }
 }
 

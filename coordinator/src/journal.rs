@@ -21,7 +21,9 @@
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 use yak_core::cluster::Record;
 
 const MAGIC: [u8; 4] = *b"YAKJ";
@@ -101,6 +103,48 @@ pub struct Recovered {
     pub cut_bytes: u64,
 }
 
+/// What was written since the journal was opened, and what it holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Totals {
+    /// Records that it holds behind its first entry, the last snapshot.
+    pub records_since_snapshot: u64,
+    /// Snapshots since it was opened.
+    pub snapshots: u64,
+    /// Syncs since it was opened, and how long all of them took.
+    pub syncs: u64,
+    /// How long all of them took.
+    pub sync_time: Duration,
+    /// When the last one was done and how long it took.
+    pub last_sync: Option<(SystemTime, Duration)>,
+}
+
+/// For looking at the file without the journal.
+#[derive(Debug)]
+pub struct Look {
+    path: PathBuf,
+    file: io::Result<File>,
+}
+
+impl Look {
+    /// Why the next entry could not be kept, as far as that can be told without writing it. Blocks.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let path = self.path.display();
+        let found = self.file.as_ref().map_err(ToString::to_string).and_then(|file| {
+            let open = file.metadata().map_err(|error| error.to_string())?;
+            let named = std::fs::metadata(&self.path).map_err(|error| error.to_string())?;
+            let space = rustix::fs::fstatvfs(file).map_err(|error| error.to_string())?;
+            Ok(((open.dev(), open.ino()) == (named.dev(), named.ino()), space.f_bavail))
+        });
+        match found {
+            Err(error) => Some(format!("the journal {path}: {error}")),
+            Ok((false, _)) => Some(format!("the journal {path} was replaced while it was in use")),
+            Ok((true, 0)) => Some(format!("the disk of the journal {path} is full")),
+            Ok((true, _)) => None,
+        }
+    }
+}
+
 /// An open journal. Blocking; one owner.
 #[derive(Debug)]
 pub struct Journal {
@@ -109,6 +153,7 @@ pub struct Journal {
     next_sequence: u64,
     bytes: u64,
     snapshot_bytes: u64,
+    totals: Totals,
     /// Held as long as the journal is open.
     _lock: File,
 }
@@ -156,6 +201,10 @@ impl Journal {
             next_sequence: found.next_sequence,
             bytes: end,
             snapshot_bytes: found.first_entry_end as u64,
+            totals: Totals {
+                records_since_snapshot: (found.records.len() - found.first_entry_records) as u64,
+                ..Totals::default()
+            },
             _lock: lock,
         };
         Ok((journal, Recovered { records: found.records, created, cut_bytes }))
@@ -175,8 +224,14 @@ impl Journal {
             self.next_sequence += 1;
         }
         self.file.write_all(&bytes).map_err(io_error("write", &path))?;
+        let began = Instant::now();
         self.file.sync_data().map_err(io_error("sync", &path))?;
         self.bytes += bytes.len() as u64;
+        let (totals, took) = (&mut self.totals, began.elapsed());
+        totals.records_since_snapshot += decisions.iter().map(|records| records.len() as u64).sum::<u64>();
+        totals.syncs += 1;
+        totals.sync_time += took;
+        totals.last_sync = Some((SystemTime::now(), took));
         Ok(())
     }
 
@@ -202,7 +257,39 @@ impl Journal {
         self.file = file;
         self.snapshot_bytes = self.bytes;
         self.next_sequence += 1;
+        self.totals.records_since_snapshot = 0;
+        self.totals.snapshots += 1;
         Ok(())
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.dir.join(JOURNAL)
+    }
+
+    /// How long its first entry is, the last snapshot, in bytes.
+    #[must_use]
+    pub fn snapshot_bytes(&self) -> u64 {
+        self.snapshot_bytes
+    }
+
+    /// The number of its last entry.
+    #[must_use]
+    pub fn last_entry(&self) -> u64 {
+        self.next_sequence.saturating_sub(1)
+    }
+
+    /// What was written.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// For looking at the file from elsewhere.
+    #[must_use]
+    pub fn look(&self) -> Look {
+        Look { path: self.path(), file: self.file.try_clone() }
     }
 
     /// How long the file is, in bytes.
@@ -295,6 +382,7 @@ struct Found {
     /// Where the last valid entry ends.
     end: usize,
     first_entry_end: usize,
+    first_entry_records: usize,
     next_sequence: u64,
 }
 
@@ -313,8 +401,13 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Found, JournalError> {
     if version != VERSION {
         return Err(JournalError::Newer { path: path.to_owned(), version });
     }
-    let mut found =
-        Found { records: Vec::new(), end: FILE_HEADER_BYTES, first_entry_end: 0, next_sequence: 0 };
+    let mut found = Found {
+        records: Vec::new(),
+        end: FILE_HEADER_BYTES,
+        first_entry_end: 0,
+        first_entry_records: 0,
+        next_sequence: 0,
+    };
     while let Some((sequence, payload)) = entry_at(bytes, found.end) {
         if found.first_entry_end > 0 && sequence != found.next_sequence {
             let what = format!("entry {} is missing, entry {sequence} follows", found.next_sequence);
@@ -328,6 +421,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Found, JournalError> {
         found.next_sequence = sequence + 1;
         if found.first_entry_end == 0 {
             found.first_entry_end = found.end;
+            found.first_entry_records = found.records.len();
         }
     }
     // The first entry came with a rename: it is never unfinished.

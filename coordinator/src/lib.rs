@@ -2,10 +2,14 @@
 //! their heartbeats, keeps every decision in its journal before anybody hears of it, and pushes it out.
 
 mod answers;
+mod clients;
 mod clock;
 mod front;
+mod history;
 pub mod journal;
 mod server;
+mod verbs;
+mod why;
 
 pub use journal::JournalError;
 
@@ -13,14 +17,15 @@ use journal::Journal;
 use server::{SelfPortrait, Server, blocking};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use yak_core::cluster::{Cluster, ClusterConfig, Effect};
 use yak_core::rules::Rules;
 use yak_protocol::defaults;
 use yak_protocol::ids::ClusterId;
-use yak_protocol::net::{Listener, serve};
+use yak_protocol::net::{Listener, Observer, serve};
+use yak_protocol::text::Sources;
 
 /// What a coordinator is told.
 #[derive(Clone, Debug)]
@@ -39,6 +44,8 @@ pub struct CoordinatorConfig {
     pub replicas: u32,
     /// Cancelled by the coordinator once it serves.
     pub ready: CancellationToken,
+    /// Which of its settings were given, and where: for `CONF`.
+    pub sources: Sources,
 }
 
 impl CoordinatorConfig {
@@ -53,6 +60,7 @@ impl CoordinatorConfig {
             partitions: defaults::PARTITIONS,
             replicas: defaults::REPLICAS,
             ready: CancellationToken::new(),
+            sources: Sources::new(),
         }
     }
 }
@@ -82,7 +90,7 @@ pub async fn run(
     config: CoordinatorConfig,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let CoordinatorConfig { data, heartbeat, lease, probe, partitions, replicas, ready } = config;
+    let CoordinatorConfig { data, heartbeat, lease, probe, partitions, replicas, ready, .. } = config.clone();
     if heartbeat.is_zero() || lease < heartbeat * 2 {
         return Err(RunError::LeaseTooShort { lease, heartbeat });
     }
@@ -116,10 +124,13 @@ pub async fn run(
         address: listener.local_addr().to_string(),
         max_frame_bytes: listener.config().max_frame_bytes,
         insecure: listener.is_insecure(),
+        config,
+        started: Instant::now(),
     };
+    let observer = Observer::default();
     let (sender, inputs) = mpsc::unbounded_channel();
-    let service = Arc::new(front::Front { inputs: sender });
-    let server = Server::new(cluster, journal, portrait, inputs);
+    let service = Arc::new(front::Front { inputs: sender, observer: observer.clone() });
+    let server = Server::new(cluster, journal, portrait, observer, inputs);
     // Connections end after the task that answers them has, so that it can let its last answers out.
     let hang_up = CancellationToken::new();
     let served = serve(listener, service, hang_up.clone());

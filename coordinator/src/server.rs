@@ -1,14 +1,17 @@
 //! The one task that owns the cluster machine: here network, clock, journal and decisions meet.
 
+use crate::CoordinatorConfig;
 use crate::answers;
-use crate::clock::now;
+use crate::clients::{Client, ClientKind, Clients};
+use crate::clock::{now, wall_ms};
 use crate::front::{PROBE_IDS, connection, shutting_down};
+use crate::history::History;
 use crate::journal::{Journal, JournalError};
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use yak_core::cluster::{Cluster, ConnectionId, Effect, Event, Loss, Record, Reply, Request, RequestId};
+use yak_core::cluster::{Cluster, ConnectionId, Effect, Event, Loss, Now, Record, Reply, Request, RequestId};
 use yak_protocol::defaults::PROTOCOL_VERSION;
 use yak_protocol::error::WireError;
 use yak_protocol::ids::{BrokerId, ProducerEpoch, ProducerId};
@@ -16,7 +19,7 @@ use yak_protocol::message::{
     Hello, HelloReply, LeaderInfoRequest, Message, Metadata, Probe, RegisterConsumer, RegisterConsumerReply,
     RegisterProducer, RegisterProducerReply,
 };
-use yak_protocol::net::{Peer, Replier};
+use yak_protocol::net::{Observer, Peer, Replier};
 
 /// How many inputs share one journal write at most.
 const INPUTS_PER_ROUND_MAX: usize = 1024;
@@ -29,7 +32,12 @@ pub(crate) enum Input {
     ProbeAnswered { connection: ConnectionId, id: u64 },
     /// A connection ended.
     Closed { connection: ConnectionId, loss: Loss },
+    /// Somebody looks at what is known, as it is after this round.
+    Look(Look),
 }
+
+/// Looks, and says what it has seen to whom it wants.
+pub(crate) type Look = Box<dyn FnOnce(&Server) + Send>;
 
 /// What is asked.
 pub(crate) enum Ask {
@@ -48,6 +56,8 @@ pub(crate) struct SelfPortrait {
     pub(crate) address: String,
     pub(crate) max_frame_bytes: u32,
     pub(crate) insecure: bool,
+    pub(crate) config: CoordinatorConfig,
+    pub(crate) started: Instant,
 }
 
 /// What goes out once the journal has kept what it follows from.
@@ -55,6 +65,7 @@ enum Outgoing {
     Machine(Effect),
     Read(Replier, Answer),
     Refuse(Replier, WireError),
+    Look(Look),
 }
 
 /// An answer that the machine has no part in. It shows state that may be durable only with this round.
@@ -70,9 +81,15 @@ pub(crate) struct Server {
     pub(crate) cluster: Cluster,
     pub(crate) journal: Journal,
     pub(crate) portrait: SelfPortrait,
+    pub(crate) observer: Observer,
+    pub(crate) history: History,
+    pub(crate) clients: Clients,
+    /// When each broker last registered or sent a heartbeat that was taken.
+    pub(crate) heard: HashMap<BrokerId, Now>,
     inputs: mpsc::UnboundedReceiver<Input>,
     peers: HashMap<ConnectionId, Peer>,
-    repliers: HashMap<RequestId, Replier>,
+    /// Who waits for the machine's answer, and whose sign of life the request is if it is taken.
+    repliers: HashMap<RequestId, (Replier, Option<BrokerId>)>,
     last_request: u64,
     probes: HashMap<u64, (ConnectionId, BrokerId)>,
     last_probe: u64,
@@ -86,12 +103,17 @@ impl Server {
         cluster: Cluster,
         journal: Journal,
         portrait: SelfPortrait,
+        observer: Observer,
         inputs: mpsc::UnboundedReceiver<Input>,
     ) -> Self {
         Self {
             cluster,
             journal,
             portrait,
+            observer,
+            history: History::default(),
+            clients: Clients::default(),
+            heard: HashMap::new(),
             inputs,
             peers: HashMap::new(),
             repliers: HashMap::new(),
@@ -165,9 +187,11 @@ impl Server {
             }
             Input::Closed { connection, loss } => {
                 self.peers.remove(&connection);
+                self.clients.closed(connection);
                 self.probes.retain(|_, (on, _)| *on != connection);
                 self.step(Event::Disconnected { connection, loss }, outgoing);
             }
+            Input::Look(look) => outgoing.push(Outgoing::Look(look)),
         }
     }
 
@@ -185,14 +209,16 @@ impl Server {
             Ask::Hello(hello) => Ok(Answer::Hello(Box::new(self.hello(&hello)))),
             Ask::RegisterProducer(request) => {
                 tracing::debug!(client = %request.client, peer = peer.id(), "producer registered");
-                Ok(Answer::RegisterProducer(RegisterProducerReply {
-                    producer_id: self.next_producer_id(outgoing),
-                    producer_epoch: ProducerEpoch(0),
-                }))
+                let producer_id = self.next_producer_id(outgoing);
+                self.client(peer, ClientKind::Producer, request.client, producer_id.0);
+                let producer_epoch = ProducerEpoch(0);
+                Ok(Answer::RegisterProducer(RegisterProducerReply { producer_id, producer_epoch }))
             }
             Ask::RegisterConsumer(request) => {
                 tracing::debug!(client = %request.client, peer = peer.id(), "consumer registered");
                 self.last_consumer += 1;
+                let number = i64::try_from(self.last_consumer).unwrap_or(i64::MAX);
+                self.client(peer, ClientKind::Consumer, request.client, number);
                 Ok(Answer::RegisterConsumer(RegisterConsumerReply { consumer: self.last_consumer }))
             }
         };
@@ -202,6 +228,11 @@ impl Server {
         });
     }
 
+    fn client(&mut self, peer: &Peer, kind: ClientKind, name: String, number: i64) {
+        let address = peer.address().to_string();
+        self.clients.add(connection(peer), Client { kind, name, number, address, since_ms: wall_ms() });
+    }
+
     fn ask_machine(&mut self, peer: &Peer, request: Request, reply: Replier, outgoing: &mut Vec<Outgoing>) {
         let connection = connection(peer);
         if matches!(request, Request::RegisterBroker(_)) {
@@ -209,7 +240,11 @@ impl Server {
         }
         self.last_request += 1;
         let id = RequestId(self.last_request);
-        self.repliers.insert(id, reply);
+        let alive = match &request {
+            Request::Heartbeat(heartbeat) => Some(heartbeat.broker_id),
+            _ => None,
+        };
+        self.repliers.insert(id, (reply, alive));
         let entropy = uuid::Uuid::new_v4().as_u128();
         self.step(Event::Request { connection, id, request, entropy }, outgoing);
     }
@@ -289,6 +324,7 @@ impl Server {
                 Answer::RegisterConsumer(body) => reply.reply::<RegisterConsumer>(Ok(&body), Vec::new()),
             },
             Outgoing::Refuse(reply, error) => reply.refuse(&error),
+            Outgoing::Look(look) => look(self),
             Outgoing::Machine(effect) => self.carry_out(effect),
         }
     }
@@ -297,7 +333,8 @@ impl Server {
         match effect {
             Effect::Journal(_) => {} // kept already
             Effect::Reply(id, outcome) => {
-                if let Some(reply) = self.repliers.remove(&id) {
+                if let Some((reply, alive)) = self.repliers.remove(&id) {
+                    self.hear(alive, &outcome);
                     answer_request(reply, outcome);
                 }
             }
@@ -314,8 +351,22 @@ impl Server {
                     peer.close();
                 }
             }
-            Effect::Note(note) => tracing::info!(kind = note.kind(), "{note}"),
+            Effect::Note(note) => {
+                tracing::info!(kind = note.kind(), "{note}");
+                self.history.note(wall_ms(), &note);
+                self.observer.events.note(note.kind(), note.to_string());
+            }
         }
+    }
+
+    /// Who has shown a sign of life with that.
+    fn hear(&mut self, alive: Option<BrokerId>, outcome: &Result<Reply, WireError>) {
+        let broker = match outcome {
+            Ok(Reply::RegisterBroker(reply)) => Some(reply.broker_id),
+            Ok(_) => alive,
+            Err(_) => None,
+        };
+        self.heard.extend(broker.map(|broker| (broker, now())));
     }
 
     fn send_to<B: serde::Serialize>(&self, connection: ConnectionId, id: u64, kind: &str, body: &B) {

@@ -7,3 +7,4 @@ pub mod cluster;
 pub mod partition;
 pub mod rules;
 pub mod time;
+pub mod why;

@@ -5,6 +5,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -23,7 +25,7 @@ use yak_protocol::net::{
 };
 
 /// Longer than anything here takes; reached only when a test fails.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running coordinator, its data dir and its address.
 pub struct Harness {
@@ -121,7 +123,21 @@ impl Harness {
         self.client().await.request(&Metadata::default(), Vec::new()).await.unwrap().body
     }
 
-    fn journal_path(&self) -> PathBuf {
+    /// Somebody who types.
+    pub async fn typist(&self) -> Typist {
+        Typist(BufReader::new(TcpStream::connect(&self.address).await.unwrap()))
+    }
+
+    /// What a word alone on a connection is answered, until the coordinator closes it.
+    pub async fn word(&self, word: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        stream.write_all(format!("{word}\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("an end").unwrap();
+        answer
+    }
+
+    pub fn journal_path(&self) -> PathBuf {
         self.dir.path().join("journal")
     }
 
@@ -141,6 +157,71 @@ impl Drop for Harness {
             runtime.shutdown_background();
         }
     }
+}
+
+/// A text session.
+pub struct Typist(BufReader<TcpStream>);
+
+impl Typist {
+    /// The lines that answer a command: data, and the status line as the last one.
+    pub async fn says(&mut self, line: &str) -> Vec<String> {
+        self.0.get_mut().write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        let mut lines = Vec::new();
+        loop {
+            let line = self.line().await;
+            let last = line.starts_with("+OK") || line.starts_with("-ERR");
+            lines.push(line);
+            if last {
+                return lines;
+            }
+        }
+    }
+
+    /// The status line alone.
+    pub async fn status(&mut self, line: &str) -> String {
+        self.says(line).await.pop().unwrap()
+    }
+
+    /// The rows of a table, as `name=value` pairs.
+    pub async fn rows(&mut self, line: &str) -> Vec<String> {
+        let mut lines = self.says(&format!("{line} format=kv")).await;
+        let status = lines.pop().unwrap();
+        assert!(status.starts_with("+OK"), "{line}: {status}");
+        assert_eq!(lines.pop().as_deref(), Some("."));
+        lines
+    }
+
+    /// Sends a message as a line of JSON; returns its answer, past everything that is pushed.
+    pub async fn json(&mut self, message: &str) -> String {
+        self.0.get_mut().write_all(format!("{message}\n").as_bytes()).await.unwrap();
+        loop {
+            let line = self.line().await;
+            if line.contains("\"ok\":") {
+                return line;
+            }
+        }
+    }
+
+    async fn line(&mut self) -> String {
+        let mut line = String::new();
+        let read =
+            tokio::time::timeout(PATIENCE, self.0.read_line(&mut line)).await.expect("a line").unwrap();
+        assert!(read > 0, "the coordinator closed the session");
+        line.trim_end().to_owned()
+    }
+}
+
+/// Returns what `look` finds, as soon as it finds something.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let found = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    found.await.unwrap_or_else(|_| panic!("waited in vain until {what}"))
 }
 
 /// The error of a refused request.
@@ -214,6 +295,11 @@ impl Broker {
         self.version = reply.leader_info.version;
         self.connection = Some(opened);
         Ok(reply)
+    }
+
+    /// Its number and session.
+    pub fn identity(&self) -> (BrokerId, BrokerEpoch) {
+        (self.broker_id.unwrap(), self.broker_epoch)
     }
 
     /// Registers and is unfenced.

@@ -12,7 +12,7 @@ const BEHIND_MAX: u8 = 3;
 
 /// A broker's control connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) enum Link {
+pub enum Link {
     /// It has not been seen since this coordinator started.
     Awaited,
     /// It stands.
@@ -43,6 +43,17 @@ pub(super) struct Session {
     pub behind: u8,
     /// Whether its last heartbeat said that it wants to stop.
     pub draining: bool,
+}
+
+/// What is known of a broker's process now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lease {
+    /// Its control connection.
+    pub link: Link,
+    /// When its absence counts; `None` = it has run out.
+    pub until: Option<Now>,
+    /// Whether it is being asked whether it is alive.
+    pub probing: bool,
 }
 
 /// The volatile side of the cluster.
@@ -121,6 +132,13 @@ impl Liveness {
 }
 
 impl Cluster {
+    /// The lease of a broker; `None` = it has none, and its connection is gone.
+    #[must_use]
+    pub fn lease(&self, id: BrokerId) -> Option<Lease> {
+        let session = self.liveness.sessions.get(&id)?;
+        Some(Lease { link: session.link, until: session.lease, probing: session.probe.is_some() })
+    }
+
     /// The broker whose session that is, or why it is not one.
     pub(super) fn check_session(&self, id: BrokerId, epoch: BrokerEpoch) -> Result<(), WireError> {
         let broker = self.state.broker(id).ok_or_else(|| {

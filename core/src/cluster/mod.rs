@@ -21,6 +21,7 @@ mod topics;
 pub use crate::time::Now;
 pub use effect::*;
 pub use event::*;
+pub use liveness::{Lease, Link};
 pub use note::*;
 pub use record::*;
 pub use state::{Broker, State};

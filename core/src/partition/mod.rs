@@ -24,11 +24,13 @@ mod producers;
 mod progress;
 mod publish;
 mod queue;
+mod why;
 
 pub use crate::time::Now;
 pub use effect::*;
 pub use event::*;
 pub use producers::*;
+pub use why::Explained;
 
 use crate::rules::Rules;
 use follower::{Follower, Pushed};

@@ -159,6 +159,11 @@ impl Progress {
         self.lag.map(|lag| lag.caught_up + max)
     }
 
+    /// For how long it has not been caught up; `None` while it has everything.
+    pub(super) fn behind_for(&self, now: Now) -> Option<Duration> {
+        self.lag.map(|lag| now.since(lag.caught_up))
+    }
+
     /// Whether it was caught up not long ago.
     pub(super) fn is_near(&self, now: Now, max: Duration) -> bool {
         self.lag.is_none_or(|lag| lag.ever && now < lag.caught_up + max)

@@ -35,7 +35,7 @@ use super::peer::Peer;
 use super::service::{Closed, Service};
 use super::verbs;
 use crate::error::{ErrorCode, WireError};
-use crate::text::{Access, Command, Format, Status, Verb, Word, error_line, unknown_verb};
+use crate::text::{Access, Command, Format, Status, Word, error_line, unknown_verb};
 use bytes::Bytes;
 use reader::{LineError, Next};
 use std::sync::Arc;
@@ -275,11 +275,9 @@ impl TextSession {
 
     /// Whether the command exists and may be typed here. Takes the options out that every command has.
     fn permit<S: Service>(&mut self, service: &S, command: &mut Command) -> Result<(), WireError> {
-        let find = |verbs: &'static [Verb]| verbs.iter().find(|verb| verb.name == command.verb);
-        let verb = find(verbs::SHARED).or_else(|| find(service.verbs())).ok_or_else(|| {
-            let known = verbs::SHARED.iter().chain(service.verbs()).map(|verb| verb.name);
-            unknown_verb(&command.verb, known)
-        });
+        let verb = verbs::of(service)
+            .find(|verb| verb.name == command.verb)
+            .ok_or_else(|| unknown_verb(&command.verb, verbs::of(service).map(|verb| verb.name)));
         // QUIT and PING do no harm anywhere.
         let verb = verb?;
         if !self.access.allows(verb.access) && !verbs::ALWAYS.contains(&verb.name) {

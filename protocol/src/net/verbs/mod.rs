@@ -7,6 +7,7 @@ mod settings;
 mod tap;
 mod topics;
 mod who;
+mod why;
 
 use super::lines::{CommandError, TextSession};
 use super::observe::Observer;
@@ -14,6 +15,7 @@ use super::service::Service;
 use crate::error::{ErrorCode, WireError};
 use crate::text::{Access, Command, Format, Status, Table, Verb, Word, rfc3339};
 
+pub use leaders::find_broker;
 pub use topics::{Found, find, may_pass, place};
 pub(super) use who::banner;
 
@@ -65,6 +67,12 @@ pub(super) const SHARED: &[Verb] = &[
     verb("ISR", "ISR <topic>[/<p>]", "the in-sync replicas, and which are missing", Access::Read),
     verb("BROKERS", "BROKERS", "the brokers, and whether they may lead", Access::Read),
     verb("LEADER", "LEADER [<topic>[/<p>]]", "who leads, and where that is", Access::Read),
+    verb(
+        "WHY",
+        "WHY [<topic>[/<p>] | broker <broker>]",
+        "what is wrong with it, or with anything, and what to do",
+        Access::Read,
+    ),
     verb("QUIT", "QUIT", "finishes and closes", Access::Read),
 ];
 
@@ -74,12 +82,22 @@ pub(super) const ALWAYS: &[&str] = &["PING", "HELP", "QUIT"];
 /// The commands that go on until they are interrupted without being told `FOLLOW`.
 pub(super) const FOLLOWING: &[&str] = &["TAP"];
 
-/// Does a command: a shared one, or one of the service.
+/// Every command of a process. What the service knows better takes the place of the shared one.
+pub(super) fn of<S: Service>(service: &S) -> impl Iterator<Item = &'static Verb> {
+    let own = service.verbs();
+    let shared = SHARED.iter().filter(|shared| own.iter().all(|verb| verb.name != shared.name));
+    shared.chain(own)
+}
+
+/// Does a command: one of the service, or a shared one.
 pub(super) async fn run<S: Service>(
     session: &mut TextSession,
     service: &S,
     command: &Command,
 ) -> Result<Status, CommandError> {
+    if service.verbs().iter().any(|verb| verb.name == command.verb) {
+        return service.command(session, command).await;
+    }
     match command.verb.as_str() {
         "PING" => {
             no_more_words(command, 0)?;
@@ -105,6 +123,7 @@ pub(super) async fn run<S: Service>(
         "ISR" => leaders::isr(session, service, command).await,
         "BROKERS" => leaders::brokers(session, service, command).await,
         "LEADER" => leaders::leader(session, service, command).await,
+        "WHY" => why::why(session, service, command).await,
         "QUIT" => {
             session.quit();
             Ok(Status::said("bye"))

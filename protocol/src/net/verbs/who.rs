@@ -1,6 +1,6 @@
 //! Who is here, and what can be asked.
 
-use super::{SHARED, no_more_words};
+use super::no_more_words;
 use crate::message::Hello;
 use crate::net::lines::{CommandError, TextSession};
 use crate::net::service::Service;
@@ -46,7 +46,7 @@ pub(super) async fn help<S: Service>(
     command: &Command,
 ) -> Result<Status, CommandError> {
     no_more_words(command, 1)?;
-    let all = || SHARED.iter().chain(service.verbs());
+    let all = || super::of(service);
     let Some(name) = command.words.first() else {
         let mut verbs: Vec<&Verb> = all().collect();
         verbs.sort_by_key(|verb| verb.name);

@@ -1,0 +1,135 @@
+//! This process: what it is, what it was told, what it counts, and its journal.
+
+use crate::clock::ms_since_1970;
+use crate::server::Server;
+use yak_protocol::defaults;
+use yak_protocol::net::{ListenerConfig, limits};
+use yak_protocol::text::{Metrics, Settings, Table, Value, rfc3339};
+
+fn named<const N: usize>(rows: [(&'static str, Value); N]) -> Table {
+    let mut table = Table::new(&["NAME", "VALUE"]);
+    for (name, value) in rows {
+        table.push([Value::from(name), value]);
+    }
+    table
+}
+
+/// How many brokers are alive, and how many partitions have no leader.
+pub(super) fn health(server: &Server) -> (usize, usize) {
+    let state = server.cluster.state();
+    let alive = state.brokers().filter(|broker| !broker.info.fenced).count();
+    (alive, state.partitions().filter(|info| info.leader.is_none()).count())
+}
+
+pub(super) fn info(server: &Server) -> Table {
+    let state = server.cluster.state();
+    let (alive, leaderless) = health(server);
+    named([
+        ("process", "coordinator".into()),
+        ("software", env!("CARGO_PKG_VERSION").into()),
+        ("address", server.portrait.address.as_str().into()),
+        ("cluster_id", state.cluster_id().into()),
+        ("coordinator_epoch", state.coordinator_epoch().into()),
+        ("metadata_version", state.version().into()),
+        ("uptime_s", server.portrait.started.elapsed().as_secs().into()),
+        ("brokers", state.brokers().count().into()),
+        ("brokers_alive", alive.into()),
+        ("topics", state.topics().count().into()),
+        ("partitions", state.partitions().count().into()),
+        ("partitions_without_leader", leaderless.into()),
+        ("clients", server.clients.iter().count().into()),
+        ("connections", server.observer.connections.count().into()),
+        ("data", server.portrait.config.data.display().to_string().into()),
+    ])
+}
+
+pub(super) fn backend(server: &Server) -> Table {
+    let (journal, totals) = (&server.journal, server.journal.totals());
+    let last = totals.last_sync;
+    named([
+        ("backend", "own".into()),
+        ("file", journal.path().display().to_string().into()),
+        ("bytes", journal.bytes().into()),
+        ("snapshot_bytes", journal.snapshot_bytes().into()),
+        ("records_since_snapshot", totals.records_since_snapshot.into()),
+        ("last_entry", journal.last_entry().into()),
+        ("snapshots", totals.snapshots.into()),
+        ("syncs", totals.syncs.into()),
+        ("last_sync", last.map(|(at, _)| rfc3339(ms_since_1970(at))).into()),
+        ("last_sync_us", last.map(|(_, took)| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)).into()),
+    ])
+}
+
+/// Every setting but the listener's.
+pub(super) fn settings(server: &Server) -> Settings {
+    let config = &server.portrait.config;
+    let mut settings = Settings::default();
+    let seconds = |duration: std::time::Duration| duration.as_secs_f64().to_string();
+    for (name, value) in [
+        ("listen", server.portrait.address.clone()),
+        ("data", config.data.display().to_string()),
+        ("insecure", server.portrait.insecure.to_string()),
+        ("lease_time_seconds", seconds(config.lease)),
+        ("renew_interval_seconds", seconds(config.heartbeat)),
+        ("default_partitions", config.partitions.to_string()),
+        ("default_replicas", config.replicas.to_string()),
+    ] {
+        settings.given(&config.sources, name, value);
+    }
+    settings.built_in("probe_ms", config.probe.as_millis());
+    settings.built_in("limit.producer_id_block", defaults::PRODUCER_ID_BLOCK);
+    settings.built_in("limit.partitions", defaults::PARTITIONS_MAX);
+    settings.built_in("limit.line_bytes", limits::LINE_BYTES_MAX);
+    settings.built_in("limit.rows", limits::ROWS_MAX);
+    settings
+}
+
+pub(super) fn with_listener(mut settings: Settings, listener: &ListenerConfig) -> Settings {
+    settings.built_in("listener.roles", listener.roles.to_string());
+    settings.built_in("listener.max_frame_bytes", listener.max_frame_bytes);
+    settings.built_in("listener.connections_max", listener.connections_max);
+    settings
+}
+
+pub(super) fn metrics(server: &Server) -> Metrics {
+    let mut metrics = Metrics::default();
+    let state = server.cluster.state();
+    let (alive, leaderless) = health(server);
+    let (elections, isr_changes, fences) = server.history.counts();
+    let (journal, totals) = (&server.journal, server.journal.totals());
+    let below = state.partitions().filter(|info| info.isr.len() < info.min_isr as usize).count();
+    let short = state.partitions().filter(|info| info.isr.len() < info.replicas.len()).count();
+    metrics.gauge(
+        "yak_uptime_seconds",
+        "time since the coordinator was started",
+        server.portrait.started.elapsed(),
+    );
+    metrics.gauge("yak_coordinator_epoch", "its term", state.coordinator_epoch().0);
+    metrics.gauge("yak_metadata_version", "how many changes of metadata there were", state.version().0);
+    metrics.gauge("yak_connections", "open connections", server.observer.connections.count());
+    metrics.gauge(
+        "yak_clients",
+        "producers and consumers that have registered here",
+        server.clients.iter().count(),
+    );
+    metrics.gauge("yak_brokers", "brokers that ever registered", state.brokers().count());
+    metrics.gauge("yak_brokers_alive", "brokers that are not fenced", alive);
+    metrics.gauge("yak_topics", "topics", state.topics().count());
+    metrics.gauge("yak_partitions", "partitions", state.partitions().count());
+    metrics.gauge("yak_partitions_without_leader", "partitions that nobody leads", leaderless);
+    metrics.gauge("yak_partitions_below_min_isr", "partitions with fewer than min_isr in sync", below);
+    metrics.gauge("yak_partitions_not_in_sync", "partitions with replicas that are not in sync", short);
+    metrics.counter("yak_elections_total", "changes of a partition's leader", elections);
+    metrics.counter("yak_isr_changes_total", "changes of a partition's ISR", isr_changes);
+    metrics.counter("yak_fencings_total", "times that a broker was fenced", fences);
+    metrics.gauge("yak_journal_bytes", "size of the journal", journal.bytes());
+    metrics.gauge(
+        "yak_journal_records",
+        "records in it behind the last snapshot",
+        totals.records_since_snapshot,
+    );
+    metrics.counter("yak_journal_snapshots_total", "snapshots that were taken", totals.snapshots);
+    metrics.counter("yak_journal_syncs_total", "syncs of the journal", totals.syncs);
+    metrics.counter("yak_journal_sync_seconds_total", "time that those took", totals.sync_time);
+    metrics
+}

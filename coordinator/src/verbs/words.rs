@@ -1,0 +1,104 @@
+//! The words in the manner of `ZooKeeper`, as the coordinator answers them.
+
+use super::{cluster, process};
+use crate::front::Front;
+use crate::server::Server;
+use std::fmt::Write;
+use std::time::Duration;
+use tokio::time::timeout;
+use yak_protocol::message::MetadataReply;
+use yak_protocol::text::{self, Format, Table, Word};
+
+/// How long the coordinator's task may take to answer before `ruok` says that it does not serve.
+const SERVES_WITHIN: Duration = Duration::from_secs(3);
+
+/// What the word asks for; `cons` and `evnt` are answered before they come here.
+pub(crate) async fn word(front: &Front, word: Word) -> String {
+    let seen = match word {
+        Word::Ruok => return ruok(front).await,
+        Word::Role => return "coordinator".to_owned(),
+        Word::Envi => return environment(),
+        Word::Isro => front.look(|_| "rw".to_owned()).await,
+        Word::Srvr => front.look(server).await,
+        Word::Stat => front.look(|it| format!("{}\n{}", server(it), connections(it))).await,
+        Word::Mntr => front.look(|it| process::metrics(it).mntr()).await,
+        Word::Conf => front.look(|it| process::settings(it).conf()).await,
+        Word::Dump => front.look(dump).await,
+        Word::Dirs => front.look(|it| lines(&process::backend(it))).await,
+        Word::Tops => front.look(|it| lines(&text::cluster::topics(&metadata(it)))).await,
+        Word::Isrs => front.look(|it| lines(&text::cluster::isr(&metadata(it)))).await,
+        Word::Lead => front.look(|it| lines(&text::cluster::leaders(&metadata(it)))).await,
+        other => return format!("{} is not answered by a coordinator", other.text()),
+    };
+    seen.unwrap_or_else(|error| error.to_string())
+}
+
+/// `imok` only if the one task answers, and the journal could take another entry.
+async fn ruok(front: &Front) -> String {
+    let looked = timeout(SERVES_WITHIN, front.look(|server| server.journal.look())).await;
+    let trouble = match looked {
+        Err(_) => Some(format!("nothing is decided since {} s; its disk may hang", SERVES_WITHIN.as_secs())),
+        Ok(Err(error)) => Some(error.message),
+        Ok(Ok(journal)) => tokio::task::spawn_blocking(move || journal.trouble()).await.unwrap_or(None),
+    };
+    trouble.map_or_else(|| "imok".to_owned(), |trouble| format!("imno: {trouble}"))
+}
+
+fn lines(table: &Table) -> String {
+    table.lines(Format::Table).join("\n")
+}
+
+fn metadata(server: &Server) -> MetadataReply {
+    crate::answers::metadata(server.cluster.state(), &server.portrait.address, &Default::default())
+}
+
+fn server(server: &Server) -> String {
+    let state = server.cluster.state();
+    let (alive, leaderless) = process::health(server);
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "yak coordinator, version {}", env!("CARGO_PKG_VERSION"));
+    let _ = writeln!(out, "Address: {}", server.portrait.address);
+    let _ = writeln!(out, "Uptime s: {}", server.portrait.started.elapsed().as_secs());
+    let _ = writeln!(out, "Connections: {}", server.observer.connections.count());
+    let _ = writeln!(out, "Epoch: {}", state.coordinator_epoch());
+    let _ = writeln!(out, "Version: {}", state.version());
+    let _ = writeln!(out, "Mode: coordinator");
+    let _ = writeln!(out, "Brokers: {alive} of {} alive", state.brokers().count());
+    let _ = write!(out, "Partitions: {}, {leaderless} without leader", state.partitions().count());
+    out
+}
+
+fn connections(server: &Server) -> String {
+    let mut out = "Clients:".to_owned();
+    for connection in server.observer.connections.list() {
+        let (address, mode) = (connection.address, connection.mode);
+        let name = connection.client.as_deref().unwrap_or("-");
+        let (queued, recved, sent) = (connection.unanswered, connection.requests, connection.bytes_out);
+        let _ = write!(out, "\n {address} {mode} {name} (queued={queued},recved={recved},sent={sent})");
+    }
+    out
+}
+
+/// Leases and sessions.
+fn dump(server: &Server) -> String {
+    let (leases, clients) = (lines(&cluster::leases(server)), lines(&cluster::clients(server)));
+    format!("leases:\n{leases}\nsessions:\n{clients}")
+}
+
+fn environment() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let folder = std::env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default();
+    let system = rustix::system::uname();
+    [
+        format!("yak.version={}", env!("CARGO_PKG_VERSION")),
+        format!("host.name={}", system.nodename().to_string_lossy()),
+        format!("os.name={}", std::env::consts::OS),
+        format!("os.arch={}", std::env::consts::ARCH),
+        format!("os.version={}", system.release().to_string_lossy()),
+        format!("os.cores={cores}"),
+        format!("process.id={}", std::process::id()),
+        format!("process.folder={folder}"),
+    ]
+    .join("\n")
+}
