@@ -33,7 +33,7 @@ step() { printf '\n== %s\n' "$*"; }
 packages() {
   local missing=()
   # Another nc than that of netcat-openbsd does not know -N.
-  nc -h 2>&1 | grep -q -- '-N' || missing+=(netcat-openbsd)
+  grep -q -- -N <(nc -h 2>&1 || true) || missing+=(netcat-openbsd)
   command -v ncat >/dev/null || missing+=(ncat)
   [ ${#missing[@]} -gt 0 ] || return 0
   local as_root=()

@@ -49,7 +49,7 @@ pub(super) async fn subscribe(
         let partition = reading.begin(session, service, info.id.partition, from).await?;
         reading.partitions.push(partition);
     }
-    reading.to_the_end(session, service).await?;
+    reading.catch_up(session, service).await?;
     if follow {
         reading.follow(session, service).await?;
     }
@@ -177,7 +177,7 @@ impl Reading {
     }
 
     /// Everything that was committed when the command began, partition by partition.
-    async fn to_the_end(
+    async fn catch_up(
         &mut self,
         session: &mut TextSession,
         service: &BrokerService,

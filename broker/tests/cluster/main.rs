@@ -16,4 +16,5 @@ mod replication;
 mod silent_links;
 mod stopping;
 mod topics;
+mod typing;
 mod unknown_topics;

@@ -3,10 +3,12 @@
 mod client;
 mod gate;
 mod records;
+mod typist;
 
 pub use client::Client;
 pub use gate::Gate;
 pub use records::{Kept, batch, stamped, values_of};
+pub use typist::{Typist, word};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
