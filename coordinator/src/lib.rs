@@ -32,6 +32,8 @@ use yak_protocol::text::Sources;
 pub struct CoordinatorConfig {
     /// Where its journal is kept.
     pub data: PathBuf,
+    /// Where others reach it, `host:port`; `None` = where the listener is bound.
+    pub advertise: Option<String>,
     /// How often brokers renew their lease.
     pub heartbeat: Duration,
     /// How long a broker lives without a heartbeat.
@@ -54,6 +56,7 @@ impl CoordinatorConfig {
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
             data: data.into(),
+            advertise: None,
             heartbeat: defaults::HEARTBEAT,
             lease: defaults::LEASE,
             probe: defaults::PROBE,
@@ -121,7 +124,7 @@ pub async fn run(
     );
 
     let portrait = SelfPortrait {
-        address: listener.local_addr().to_string(),
+        address: config.advertise.clone().unwrap_or_else(|| listener.local_addr().to_string()),
         max_frame_bytes: listener.config().max_frame_bytes,
         insecure: listener.is_insecure(),
         config,

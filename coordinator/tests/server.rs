@@ -259,3 +259,12 @@ async fn a_lease_shorter_than_two_heartbeats_is_refused() {
     let error = Harness::refused_start(|config| config.lease = config.heartbeat).await;
     assert!(error.to_string().contains("lease"), "{error}");
 }
+
+#[tokio::test]
+async fn it_calls_itself_by_the_address_that_it_was_told() {
+    let coordinator = Harness::start().await;
+    assert_eq!(coordinator.metadata().await.coordinator, coordinator.address);
+    let coordinator =
+        Harness::start_with(|config| config.advertise = Some("yak.example:9700".to_owned())).await;
+    assert_eq!(coordinator.metadata().await.coordinator, "yak.example:9700");
+}

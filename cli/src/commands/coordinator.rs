@@ -17,12 +17,15 @@ use yak_protocol::net::{Listener, ListenerConfig};
 #[command(after_long_help = "\
 Examples:
   yak coordinator --data /var/lib/yak/coordinator
-  yak coordinator --listen 0.0.0.0:9700 --insecure --data ./coordinator
+  yak coordinator --listen 0.0.0.0:9700 --advertise 10.0.0.1:9700 --insecure --data ./coordinator
   LEASE_TIME_SECONDS=10 RENEW_INTERVAL_SECONDS=5 yak coordinator --data ./coordinator")]
 pub struct CoordinatorArgs {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:9700", value_name = "HOST:PORT")]
     pub listen: String,
+    /// Where others reach it [default: the address it listens on]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise: Option<String>,
     /// Where its journal is kept
     #[arg(long, default_value = "./yak-coordinator", value_name = "DIR")]
     pub data: PathBuf,
@@ -54,6 +57,7 @@ pub async fn run(args: CoordinatorArgs, context: Context) -> anyhow::Result<()> 
     )?;
     let address = listener.local_addr();
     let config = CoordinatorConfig {
+        advertise: args.advertise,
         lease: seconds("--lease-time-seconds", args.lease_time_seconds)?,
         heartbeat: seconds("--renew-interval-seconds", args.renew_interval_seconds)?,
         partitions: args.default_partitions,

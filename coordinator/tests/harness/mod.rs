@@ -31,7 +31,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Harness {
     dir: TempDir,
     config: CoordinatorConfig,
-    address: String,
+    pub address: String,
     running: Option<JoinHandle<Result<(), RunError>>>,
     /// Where it runs, if not on the test's own runtime.
     runtime: Option<Runtime>,
