@@ -37,10 +37,13 @@ pub struct ProducerRecord<'a> {
 #[derive(Clone)]
 pub struct Producer {
     shared: Arc<Shared>,
-    topics: Arc<RwLock<HashMap<String, Arc<Topic>>>>,
+    topics: Topics,
     opening: Arc<tokio::sync::Mutex<()>>,
     _stop: Arc<DropGuard>,
 }
+
+/// The topics that records were sent to, by name.
+type Topics = Arc<RwLock<HashMap<String, Arc<Topic>>>>;
 
 /// What the senders of all partitions share.
 pub(crate) struct Shared {
@@ -87,7 +90,9 @@ impl Producer {
             hook,
             identity: OnceCell::new(),
         });
-        Self { shared, topics: Arc::default(), opening: Arc::default(), _stop: Arc::new(stop.drop_guard()) }
+        let topics = Topics::default();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(follow(shared.clone(), topics.clone())));
+        Self { shared, topics, opening: Arc::default(), _stop: Arc::new(stop.drop_guard()) }
     }
 
     /// Takes a record; waits while the buffer is full. Records that are sent one after the other to one
@@ -172,36 +177,13 @@ impl Producer {
         let place: Arc<str> = name.into();
         let info = self.find_or_make(&place).await?;
         let partitions =
-            (0..info.partitions).map(|index| self.start_partition(&place, PartitionIndex(index)));
+            (0..info.partitions).map(|index| start_partition(&self.shared, &place, PartitionIndex(index)));
         let topic = Arc::new(Topic::new(partitions.collect(), info.config.batch_bytes_max as usize));
         self.topics
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name.to_owned(), Arc::clone(&topic));
         Ok(topic)
-    }
-
-    fn start_partition(&self, topic: &Arc<str>, partition: PartitionIndex) -> PartitionHandle {
-        let config = &self.shared.config;
-        let place: Arc<str> = format!("{topic}/{partition}").into();
-        let intake = Arc::new(Intake::new(
-            Arc::clone(&place),
-            partition,
-            config.compression,
-            config.batch_bytes,
-            config.linger,
-            Arc::clone(&self.shared.buffer),
-        ));
-        let handle = PartitionHandle { intake, stalled: Arc::default() };
-        let sender = Sender::new(&self.shared, topic, partition, place, &handle);
-        let stop = self.shared.stop.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                () = sender.run() => {}
-                () = stop.cancelled() => {}
-            }
-        });
-        handle
     }
 
     /// Asks until the topic is known, made, or refused for good.
@@ -263,6 +245,42 @@ impl Producer {
             Err(error) => Err(Refusal::ForNow(error.to_string())),
         }
     }
+}
+
+/// Keeps the topics as the newest metadata has them. One that it lacks stays: whoever said that may lag behind.
+async fn follow(shared: Arc<Shared>, topics: Topics) {
+    let mut newest = shared.cluster.watch();
+    while newest.changed().await.is_ok() {
+        let metadata = Arc::clone(&newest.borrow_and_update());
+        let mut topics = topics.write().unwrap_or_else(PoisonError::into_inner);
+        for info in &metadata.topics {
+            let Some(topic) = topics.get_mut(&info.name) else { continue };
+            let batch_bytes_max = info.config.batch_bytes_max as usize;
+            if (topic.partitions.len(), topic.batch_bytes_max) != (info.partitions as usize, batch_bytes_max)
+            {
+                let name: Arc<str> = info.name.as_str().into();
+                let start = |partition| start_partition(&shared, &name, partition);
+                *topic = Arc::new(topic.resized(info.partitions, batch_bytes_max, start));
+            }
+        }
+    }
+}
+
+fn start_partition(shared: &Arc<Shared>, topic: &Arc<str>, partition: PartitionIndex) -> PartitionHandle {
+    let config = &shared.config;
+    let place: Arc<str> = format!("{topic}/{partition}").into();
+    let intake = Arc::new(Intake::new(
+        Arc::clone(&place),
+        partition,
+        config.compression,
+        config.batch_bytes,
+        config.linger,
+        Arc::clone(&shared.buffer),
+    ));
+    let handle = PartitionHandle { intake, stalled: Arc::default() };
+    let sender = Sender::new(shared, topic, partition, place, &handle);
+    tokio::spawn(shared.stop.clone().run_until_cancelled_owned(sender.run()));
+    handle
 }
 
 /// About what a record takes besides its key, value and headers.

@@ -7,16 +7,19 @@ use yak_protocol::ids::PartitionIndex;
 use yak_protocol::partitioner::partition_for_key;
 
 /// One partition: where its records are filled into batches, and whether its sender is in trouble.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PartitionHandle {
     pub(crate) intake: Arc<Intake>,
     pub(crate) stalled: Arc<AtomicBool>,
 }
 
-/// A topic that records are sent to.
+/// A topic that records are sent to, as the metadata has it at a time.
 #[derive(Debug)]
 pub(crate) struct Topic {
     pub(crate) partitions: Vec<PartitionHandle>,
+    /// Partitions that the topic had before it was deleted and made again. They are kept: a partition must never
+    /// have two senders, since both would count its sequence numbers.
+    former: Vec<PartitionHandle>,
     /// The largest batch that its brokers take, in bytes.
     pub(crate) batch_bytes_max: usize,
     /// Where records without a key go for now.
@@ -26,7 +29,22 @@ pub(crate) struct Topic {
 impl Topic {
     pub(crate) fn new(partitions: Vec<PartitionHandle>, batch_bytes_max: usize) -> Self {
         let count = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
-        Self { partitions, batch_bytes_max, sticky: AtomicU32::new(fastrand::u32(0..count.max(1))) }
+        let sticky = AtomicU32::new(fastrand::u32(0..count.max(1)));
+        Self { partitions, former: Vec::new(), batch_bytes_max, sticky }
+    }
+
+    /// The topic with another number of partitions; new ones are started.
+    pub(crate) fn resized(
+        &self,
+        partitions: u32,
+        batch_bytes_max: usize,
+        start: impl FnMut(PartitionIndex) -> PartitionHandle,
+    ) -> Self {
+        let mut all: Vec<_> = self.partitions.iter().chain(&self.former).cloned().collect();
+        let known = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        all.extend((known..partitions).map(PartitionIndex).map(start));
+        let former = all.split_off(partitions as usize);
+        Self { former, ..Self::new(all, batch_bytes_max) }
     }
 
     /// Where a record goes that names no partition: by its key, as the Java clients do; without one to

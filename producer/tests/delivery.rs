@@ -9,6 +9,7 @@ use yak_producer::{Delivery, Event, ProduceError, Producer, ProducerConfig, Prod
 use yak_protocol::error::ErrorCode;
 use yak_protocol::ids::{Offset, PartitionIndex, ProducerEpoch};
 use yak_protocol::message::Acks;
+use yak_protocol::net::{ClientOptions, Cluster};
 
 /// One batch a record, so that the script counts records.
 fn one_by_one() -> ProducerConfig {
@@ -285,4 +286,39 @@ async fn records_that_come_while_a_batch_is_on_its_way_share_the_next_one() {
     }
     assert_eq!(fakes.world().publishes, 2);
     assert_eq!(rest[99].get().unwrap().unwrap().offset, Some(Offset(100)));
+}
+
+#[tokio::test]
+async fn a_topic_that_comes_to_have_other_partitions_is_sent_to_as_it_is_then() {
+    let fakes = Fakes::start(1).await;
+    let cluster = Cluster::new(fakes.addresses.clone(), ClientOptions::default());
+    let producer = Producer::new(cluster.clone(), one_by_one(), std::sync::Arc::new(|_| {}));
+    let to = |partition| ProducerRecord {
+        partition: Some(PartitionIndex(partition)),
+        value: Some(b"v"),
+        ..ProducerRecord::default()
+    };
+    let becomes = async |partitions| {
+        let mut world = fakes.world();
+        world.topics[0].1 = partitions;
+        world.leader_epoch += 1;
+        drop(world);
+        cluster.metadata(true).await.unwrap();
+        let known = async {
+            while producer.partitions("orders").await.unwrap() != partitions {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), known).await.expect("it is noticed");
+    };
+    producer.send("orders", &to(0)).await.unwrap().wait().await.unwrap();
+    assert!(producer.send("orders", &to(3)).await.is_err());
+    becomes(4).await;
+    producer.send("orders", &to(3)).await.unwrap().wait().await.unwrap();
+    becomes(2).await;
+    let gone = producer.send("orders", &to(3)).await.unwrap_err();
+    assert!(matches!(gone, ProduceError::Failed { code: Some(ErrorCode::UnknownPartition), .. }), "{gone}");
+    becomes(4).await;
+    let delivered = producer.send("orders", &to(3)).await.unwrap().wait().await.unwrap();
+    assert_eq!(delivered.offset, Some(Offset(1)), "its numbers go on where they were");
 }
