@@ -33,6 +33,7 @@ mod verb;
 mod word;
 
 pub use command::Command;
+#[cfg(feature = "net")]
 pub(crate) use command::switch;
 pub use escape::{escaped, quoted, undotted};
 pub use format::{Format, UnknownFormat};
