@@ -29,7 +29,13 @@ local KINDS = {
   stream_silent = "control",
   probe = "control",
   producer_ids = "control",
+  elect = "client",
+  drain = "client",
+  why = "client",
 }
+
+-- `replicate` frames with one of these are a follower's
+local FOLLOWER_KEYS = { cluster_id = true, broker_id = true, open = true, ack = true, close = true, }
 
 local ERRORS = {
   [1] = "BAD_FRAME",
@@ -201,6 +207,7 @@ local function add(tree, tvb, at, label, depth, found)
       local value
       next, value = add(branch, tvb, next, name, depth + 1, found)
       if depth == 2 and key == "ok" then found.ok = value end
+      if depth == 2 and FOLLOWER_KEYS[key or ""] then found.follower = true end
       if key == "code" and type(value) == "number" then
         branch:add(fields.code, tvb(start, next - start), value)
         found.error = ERRORS[value] or ("error " .. value)
@@ -261,8 +268,11 @@ local function add_envelope(tree, tvb, pinfo)
   tree:add(fields.version, tvb(at, after_version - at), version)
   if version ~= VERSION then tree:add_proto_expert_info(unknown, "version " .. version) end
   local _, after_id, id = head(tvb, after_version)
-  local id_range = tvb(after_version, after_id - after_version)
-  tree:add(fields.id, id_range, UInt64.new(0)):set_text("Id: " .. id)
+  if after_id - after_version == 9 then
+    tree:add(fields.id, tvb(after_version + 1, 8))
+  else
+    tree:add(fields.id, tvb(after_version, after_id - after_version), UInt64.new(id))
+  end
   local _, kind_at, kind_length = head(tvb, after_id)
   local kind = tvb(kind_at, kind_length):string()
   local kind_tree = tree:add(fields.kind, tvb(kind_at, kind_length))
@@ -277,7 +287,12 @@ local function add_envelope(tree, tvb, pinfo)
   local found = {}
   local after = add(body, tvb, body_at, "", 2, found)
   body:set_len(after - body_at)
-  local shape = found.ok == "true" and "reply" or found.ok == "false" and "refusal" or id == 0 and "push" or "request"
+  local shape = "request"
+  if found.ok then
+    shape = found.ok == "true" and "reply" or "refusal"
+  elseif id == 0 and not (kind == "replicate" and found.follower) then
+    shape = "push"
+  end
   tree:add(fields.shape, shape):set_generated()
 
   if count > 4 then

@@ -31,6 +31,20 @@ fn wrong_arguments_exit_with_2_and_say_what_is_right() {
         (&["topic", "create"], "<TOPIC>"),
         (&["bench", "fly"], "produce"),
         (&["dev", "--nodes", "0"], "1..="),
+        (&["decode", "--input", "morse"], "base64"),
+        (&["decode", "--json", "--hex"], "cannot be used with"),
+        (&["decode", "--filter", "colour=red"], "kind="),
+        (&["encode", "{}"], "no key `kind`"),
+        (&["encode", r#"{"kind":"publsh"}"#], "did you mean publish?"),
+        (&["encode", r#"{"kind":"publish","topik":"t"}"#], "topik: publish has no such key"),
+        (&["encode", r#"{"kind":"publish","records":[{"key":5}]}"#], "records[0].key"),
+        (&["proxy"], "--listen"),
+        (&["proxy", "--listen", ":0"], "--to"),
+        (&["proxy", "--listen", ":0", "--to", ":1", "--listen", ":0"], "2 times --listen, but 1 times --to"),
+        (&["proxy", "--listen", ":0", "--to", ":1", "--drop", "up=1%"], "to-server"),
+        (&["proxy", "--listen", ":0", "--to", ":1", "--cut-after", "soon"], "4096bytes"),
+        (&["tap"], "HOST"),
+        (&["tap", "127.0.0.1", "orders"], "topic=NAME"),
     ] {
         let said = refused(arguments);
         assert!(said.contains(expected), "{arguments:?} does not mention {expected}: {said}");
@@ -52,6 +66,10 @@ fn every_command_shows_three_examples_and_the_exit_codes_are_documented() {
         &["broker"],
         &["coordinator"],
         &["dev"],
+        &["decode"],
+        &["encode"],
+        &["proxy"],
+        &["tap"],
     ] {
         let output = yak(command).arg("--help").output().unwrap();
         assert!(output.status.success());

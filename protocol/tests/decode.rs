@@ -126,6 +126,9 @@ fn answers_and_pushes_are_held_against_their_own_types() {
         (r#"{"kind":"error","id":0,"ok":false,"code":1,"error":"BAD_FRAME","message":"x"}"#, None),
         (r#"{"kind":"replicate","id":0,"push":[]}"#, None),
         (r#"{"kind":"replicate","id":1,"push":[]}"#, Some("unknown key push")),
+        (r#"{"kind":"replicate","id":0,"broker_id":1,"ack":[]}"#, None),
+        (r#"{"kind":"replicate","id":0,"broker_id":1,"push":[]}"#, Some("unknown key push")),
+        (r#"{"kind":"replicate","id":0}"#, None),
         (r#"{"kind":"leader_info","id":0,"coordinator_epoch":1,"version":2}"#, None),
         (r#"{"kind":"hello","id":1,"ok":true}"#, Some("missing field `version`")),
         (

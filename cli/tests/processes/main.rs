@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod capture;
 mod client_commands;
 mod coordinator_away;
 mod dev;

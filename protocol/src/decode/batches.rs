@@ -87,7 +87,7 @@ fn open_section(
 /// Which parts of `bin` belong to which partition, in order, as the body says.
 fn sections(envelope: &Envelope) -> Vec<(String, u64)> {
     let Envelope { id, kind, body, bin, .. } = envelope;
-    let shape = Shape::of(*id, body);
+    let shape = Shape::of(*id, kind, body);
     match (kind.as_str(), shape) {
         (Publish::KIND, Shape::Request) => envelope::body::<Publish>(body).map_or_else(
             |_| Vec::new(),

@@ -60,7 +60,7 @@ impl Frame {
     /// Which of the kind's bodies it carries, if it is sound.
     #[must_use]
     pub fn shape(&self) -> Option<Shape> {
-        self.envelope.as_ref().map(|envelope| Shape::of(envelope.id, &envelope.body))
+        self.envelope.as_ref().map(|envelope| Shape::of(envelope.id, &envelope.kind, &envelope.body))
     }
 
     /// The frame as one line of JSON, if it is sound.
@@ -103,7 +103,7 @@ impl Frame {
             }
             Err(error) => self.problems.push(Problem::Body { what: error.message }.at(at)),
         }
-        if Shape::of(*id, body) == Shape::Refusal
+        if Shape::of(*id, kind, body) == Shape::Refusal
             && let Some(code) = envelope::unsigned_at(body, "code")
             && u16::try_from(code).ok().and_then(ErrorCode::from_number).is_none()
         {

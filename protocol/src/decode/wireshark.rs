@@ -3,8 +3,7 @@ use crate::defaults::{
     BROKER_PORT, COORDINATOR_PORT, FRAME_BYTES_CEILING, FRAME_PREFIX_BYTES, NESTING_MAX, PROTOCOL_VERSION,
 };
 use crate::error::ErrorCode;
-use crate::message::KINDS;
-use crate::message::Role;
+use crate::message::{FOLLOWER_KEYS, KINDS, Role};
 use std::fmt::Write as _;
 
 /// The part of the dissector that does not depend on the tables.
@@ -43,7 +42,11 @@ pub fn wireshark_dissector() -> String {
         };
         let _ = writeln!(out, "  {kind} = \"{role}\",");
     }
-    out.push_str("}\n\nlocal ERRORS = {\n");
+    out.push_str("}\n\n-- `replicate` frames with one of these are a follower's\nlocal FOLLOWER_KEYS = {");
+    for key in FOLLOWER_KEYS {
+        let _ = write!(out, " {key} = true,");
+    }
+    out.push_str(" }\n\nlocal ERRORS = {\n");
     for code in ErrorCode::ALL {
         let _ = writeln!(out, "  [{}] = \"{}\",", code.number(), code.name());
     }

@@ -64,6 +64,11 @@ pub(crate) fn unsigned_at(map: &[u8], key: &str) -> Option<u64> {
     walk_to(map, key)?.unsigned(key).ok()
 }
 
+/// Whether a checked map has this key.
+pub(crate) fn has_key(map: &[u8], key: &str) -> bool {
+    walk_to(map, key).is_some()
+}
+
 /// What the value under `key` of a checked map begins with.
 fn find(map: &[u8], key: &str) -> Option<Marker> {
     walk_to(map, key)?.peek()

@@ -13,8 +13,8 @@ mod body;
 mod encode;
 pub(crate) mod walk;
 
-pub(crate) use body::unsigned_at;
 pub use body::{body, outcome, refusal, says_ok};
+pub(crate) use body::{has_key, unsigned_at};
 pub use encode::{EncodeError, Encoded, encode, encode_packed, encode_reply};
 
 use crate::defaults::KIND_BYTES_MAX;

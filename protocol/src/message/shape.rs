@@ -1,4 +1,4 @@
-use super::{Message, WithMessage, with_kind};
+use super::{Message, Replicate, WithMessage, with_kind};
 use crate::defaults::{NESTING_MAX, PROTOCOL_VERSION};
 use crate::envelope::{self, ERROR_KIND, EncodeError, Encoded};
 use crate::error::{ErrorCode, WireError};
@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Which of a kind's bodies a frame carries. The frame itself tells: every answer has the key `ok`, and
-/// what a server sends on its own has the id 0.
+/// what a server sends on its own has the id 0. On a replication stream both sides may send that; there the
+/// follower's frames are known by their keys.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Shape {
     /// The message.
@@ -20,15 +21,23 @@ pub enum Shape {
     Push,
 }
 
+/// The keys of a follower's frames, none of which a leader's have.
+pub(crate) const FOLLOWER_KEYS: [&str; 5] = ["cluster_id", "broker_id", "open", "ack", "close"];
+
 impl Shape {
-    /// The shape of a checked body in a frame with this id.
+    /// The shape of a checked body in a frame with this id and kind.
     #[must_use]
-    pub fn of(id: u64, body: &[u8]) -> Self {
+    pub fn of(id: u64, kind: &str, body: &[u8]) -> Self {
         match envelope::says_ok(body) {
             Some(true) => Self::Reply,
             Some(false) => Self::Refusal,
-            None if id == 0 => Self::Push,
-            None => Self::Request,
+            None if id != 0 => Self::Request,
+            None if kind == Replicate::KIND
+                && FOLLOWER_KEYS.iter().any(|key| envelope::has_key(body, key)) =>
+            {
+                Self::Request
+            }
+            None => Self::Push,
         }
     }
 
@@ -58,7 +67,7 @@ pub struct Typed {
 /// # Errors
 /// `UNKNOWN_KIND`, or `BAD_REQUEST` that names the key.
 pub fn typed(id: u64, kind: &str, body: &[u8], bin: Bytes) -> Result<Typed, WireError> {
-    let shape = Shape::of(id, body);
+    let shape = Shape::of(id, kind, body);
     let bin = vec![bin];
     if shape == Shape::Refusal {
         let (error, unknown_keys) = read::<WireError>(body)?;

@@ -41,7 +41,7 @@ fn change(tree: &mut Tree, place: &mut usize, dice: u64, text: &str) -> bool {
             Tree::Map(entries) => {
                 let mut entries = entries.clone();
                 if !entries.is_empty() {
-                    entries.remove(dice as usize % entries.len());
+                    entries.remove(usize::try_from(dice % entries.len() as u64).expect("less than a length"));
                 }
                 Tree::Map(entries)
             }

@@ -25,13 +25,28 @@ pub struct Record {
 
 struct Slot {
     address: String,
+    /// Where others reach it, if that is another address.
+    advertise: Option<String>,
     process: Option<Process>,
+}
+
+impl Slot {
+    fn new() -> Self {
+        Self { address: "127.0.0.1:0".to_owned(), advertise: None, process: None }
+    }
+
+    /// Where others reach it.
+    fn reached_at(&self) -> &str {
+        self.advertise.as_ref().unwrap_or(&self.address)
+    }
 }
 
 /// A coordinator and brokers, each a process.
 pub struct Cluster {
     options: Vec<String>,
     coordinator_address: String,
+    /// Where the brokers reach the coordinator, if that is another address.
+    coordinator_proxy: Option<String>,
     coordinator: Option<Process>,
     brokers: Vec<Slot>,
     /// The last field: what the processes use goes after them.
@@ -52,12 +67,13 @@ impl Cluster {
             data: tempfile::tempdir().expect("a folder for data"),
             options: options.map(str::to_owned).to_vec(),
             coordinator_address: "127.0.0.1:0".to_owned(),
+            coordinator_proxy: None,
             coordinator: None,
             brokers: Vec::new(),
         };
         cluster.start_coordinator();
         for n in 1..=brokers {
-            cluster.brokers.push(Slot { address: "127.0.0.1:0".to_owned(), process: None });
+            cluster.brokers.push(Slot::new());
             cluster.launch_broker(n);
             cluster.broker_ready(n);
         }
@@ -107,19 +123,14 @@ impl Cluster {
     /// Starts broker `n` on the data and address that it had, without waiting for it.
     pub fn launch_broker(&mut self, n: usize) {
         let (dir, name) = (self.dir(&format!("b{n}")), format!("b{n}"));
-        let (listen, coordinator) = (&self.brokers[n - 1].address, &self.coordinator_address);
-        let process = Process::start(&[
-            "broker",
-            "--name",
-            &name,
-            "--coordinator",
-            coordinator,
-            "--listen",
-            listen,
-            "--data",
-            text(&dir),
-        ]);
-        self.brokers[n - 1].process = Some(process);
+        let slot = &mut self.brokers[n - 1];
+        let coordinator = self.coordinator_proxy.as_ref().unwrap_or(&self.coordinator_address);
+        let mut arguments = vec!["broker", "--name", &name, "--coordinator", coordinator];
+        arguments.extend(["--listen", &slot.address, "--data", text(&dir)]);
+        if let Some(advertise) = &slot.advertise {
+            arguments.extend(["--advertise", advertise]);
+        }
+        slot.process = Some(Process::start(&arguments));
     }
 
     /// Waits until broker `n` is ready.
@@ -146,14 +157,42 @@ impl Cluster {
 
     /// Addresses for `-b`: all brokers.
     pub fn all(&self) -> String {
-        let addresses: Vec<_> = self.brokers.iter().map(|slot| slot.address.as_str()).collect();
+        let addresses: Vec<_> = self.brokers.iter().map(Slot::reached_at).collect();
         addresses.join(",")
     }
 
     /// Addresses for `-b`: all brokers but `n`.
     pub fn all_but(&self, n: usize) -> String {
         let others = self.brokers.iter().enumerate().filter(|(index, _)| index + 1 != n);
-        others.map(|(_, slot)| slot.address.as_str()).collect::<Vec<_>>().join(",")
+        others.map(|(_, slot)| slot.reached_at()).collect::<Vec<_>>().join(",")
+    }
+
+    /// Starts the brokers again so that whatever processes say to each other goes through the returned
+    /// `yak proxy` with these options.
+    pub fn behind_proxy(&mut self, options: &[&str]) -> Process {
+        let addresses: Vec<_> = std::iter::once(self.coordinator_address.clone())
+            .chain(self.brokers.iter().map(|slot| slot.address.clone()))
+            .collect();
+        let mut arguments = vec!["proxy"];
+        for address in &addresses {
+            arguments.extend(["--listen", "127.0.0.1:0", "--to", address]);
+        }
+        arguments.extend(options);
+        let proxy = Process::start(&arguments);
+        let mut proxied = addresses.iter().map(|address| {
+            let line =
+                proxy.stderr.wait("the proxy to be ready", |line| line.ends_with(&format!(" -> {address}")));
+            line.split(' ').nth(1).expect("`ready A -> B`").to_owned()
+        });
+        self.coordinator_proxy = proxied.next();
+        for (slot, address) in self.brokers.iter_mut().zip(proxied) {
+            slot.advertise = Some(address);
+        }
+        for n in 1..=self.brokers.len() {
+            self.kill_broker(n);
+            self.start_broker(n);
+        }
+        proxy
     }
 
     /// Runs a client command against all brokers.
