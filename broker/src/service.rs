@@ -8,7 +8,7 @@ use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{
     Consume, CreateTopic, DeleteTopic, Drain, Elect, Heartbeat, Hello, LeaderInfoRequest, Message, Metadata,
     Offsets, Probe, ProducerIds, ProposeIsr, Publish, ReadRange, RegisterBroker, RegisterConsumer,
-    RegisterProducer, Replicate, StreamSilent,
+    RegisterProducer, Replicate, StreamSilent, Why,
 };
 use yak_protocol::net::{Closed, CommandError, Incoming, Observer, Peer, Replier, Service, TextSession};
 use yak_protocol::text::{Command, Status, Verb, Word};
@@ -42,6 +42,7 @@ impl Service for BrokerService {
             DeleteTopic::KIND => requests::delete_topic(broker, &request, reply),
             Elect::KIND => requests::elect(broker, &request, reply),
             Drain::KIND => requests::drain(broker, &request, reply),
+            Why::KIND => requests::why(broker, &request, reply),
             RegisterBroker::KIND
             | Heartbeat::KIND
             | ProposeIsr::KIND

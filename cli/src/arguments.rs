@@ -78,6 +78,8 @@ pub enum Command {
     Consume(commands::consume::ConsumeArgs),
     /// Make, list, describe and delete topics
     Topic(commands::topic::TopicArgs),
+    /// Say what is wrong with a partition, a topic, a broker or the cluster, and what to do
+    Why(commands::why::WhyArgs),
     /// Show the cluster
     Cluster(commands::cluster::ClusterArgs),
     /// Measure a cluster: a running one, or a throw-away one
@@ -103,6 +105,7 @@ impl Command {
             | Self::Produce(_)
             | Self::Consume(_)
             | Self::Topic(_)
+            | Self::Why(_)
             | Self::Cluster(_)
             | Self::Bench(_)
             | Self::Decode(_)

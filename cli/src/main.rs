@@ -50,6 +50,7 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Produce(args) => commands::produce::run(args, context).await,
         Command::Consume(args) => commands::consume::run(args, context).await,
         Command::Topic(args) => commands::topic::run(args, context).await,
+        Command::Why(args) => commands::why::run(args, context).await,
         Command::Cluster(args) => commands::cluster::run(args, context).await,
         Command::Bench(args) => commands::bench::run(args, context).await,
         Command::Decode(args) => commands::wire::decode::run(args, context).await,

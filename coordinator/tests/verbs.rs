@@ -202,7 +202,7 @@ async fn words_are_answered_and_ruok_looks_at_the_journal() {
 async fn a_broker_typed_by_hand_shows_up_and_expires_by_itself() {
     let coordinator = Harness::start_with(|config| {
         config.heartbeat = Duration::from_millis(100);
-        config.lease = Duration::from_millis(500);
+        config.lease = Duration::from_secs(3);
     })
     .await;
     let mut hand = coordinator.typist().await;

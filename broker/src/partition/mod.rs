@@ -12,7 +12,7 @@ use crate::requests::PublishAnswer;
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
-use yak_core::partition::{BatchHead, Event, Now, View};
+use yak_core::partition::{BatchHead, Event, Explained, Now, View};
 use yak_protocol::ids::{PartitionEpoch, TopicPartition};
 use yak_protocol::message::{Acks, ReplicaReport};
 use yak_storage::Log;
@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Event(Event),
     /// The leader pushed ([`Event::Push`]); these are its batches, concatenated.
     Push(Event, Bytes),
+    /// Say what there is to say about the replica.
+    Explain(oneshot::Sender<Explained>),
     /// Answer what waits and end; the sender learns when it is done.
     Stop(oneshot::Sender<()>),
 }

@@ -116,6 +116,10 @@ impl Task {
                 }
             }
             Command::Push(event, batches) => self.step(now, event, Carried { batches, ..Carried::default() }),
+            Command::Explain(told) => {
+                // Whoever wanted to know may have gone.
+                let _ = told.send(self.replica.explain(now));
+            }
             Command::Stop(_) => unreachable!("the loop takes it"),
         }
     }

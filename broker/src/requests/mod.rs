@@ -13,6 +13,7 @@ mod publish;
 mod read_range;
 mod reading;
 mod register_client;
+mod why;
 
 pub(crate) use answer::PublishAnswer;
 pub(crate) use consume::consume;
@@ -24,3 +25,4 @@ pub(crate) use offsets::offsets;
 pub(crate) use publish::publish;
 pub(crate) use read_range::read_range;
 pub(crate) use register_client::{register_consumer, register_producer};
+pub(crate) use why::why;

@@ -18,3 +18,4 @@ mod stopping;
 mod topics;
 mod typing;
 mod unknown_topics;
+mod why;

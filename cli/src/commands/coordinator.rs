@@ -62,6 +62,7 @@ pub async fn run(args: CoordinatorArgs, context: Context) -> anyhow::Result<()> 
         heartbeat: seconds("--renew-interval-seconds", args.renew_interval_seconds)?,
         partitions: args.default_partitions,
         replicas: args.default_replicas,
+        sources: context.sources.clone(),
         ..CoordinatorConfig::new(args.data)
     };
     let ready = config.ready.clone();

@@ -9,4 +9,5 @@ pub mod demo;
 pub mod dev;
 pub mod produce;
 pub mod topic;
+pub mod why;
 pub mod wire;

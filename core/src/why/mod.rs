@@ -38,7 +38,8 @@ macro_rules! troubles {
         pub enum Trouble { $($(#[$doc])+ $trouble,)+ }
 
         impl Trouble {
-            const ALL: &'static [Self] = &[$(Self::$trouble,)+];
+            /// All of them, the worst first.
+            pub const ALL: &'static [Self] = &[$(Self::$trouble,)+];
 
             /// As it is named in answers.
             #[must_use]
@@ -179,12 +180,15 @@ fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// `broker 1`, `brokers 1 and 2`, `brokers 1, 2 and 3`.
+/// `broker 1`, `brokers 1 and 2`, `broker 1, 2 or 3`.
 fn brokers(ids: &[yak_protocol::ids::BrokerId], and: &str) -> String {
     let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
     match names.as_slice() {
         [] => "nobody".to_owned(),
         [one] => format!("broker {one}"),
-        [first @ .., last] => format!("brokers {} {and} {last}", first.join(", ")),
+        [first @ .., last] => {
+            let brokers = if and == "or" { "broker" } else { "brokers" };
+            format!("{brokers} {} {and} {last}", first.join(", "))
+        }
     }
 }

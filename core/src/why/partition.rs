@@ -141,7 +141,7 @@ impl PartitionFacts {
         let missing: Vec<BrokerId> = replicas.iter().filter(|id| !isr.contains(id)).copied().collect();
         let title = &self.title;
         let text = format!(
-            "{title} has {} in sync and needs {min_isr} (min_isr), because {} is missing: publishes with acks=all are refused, reads go on",
+            "{title} has {} in sync and needs {min_isr} (min_isr), without {}: publishes with acks=all are refused, reads go on",
             brokers(isr, "and"),
             brokers(&missing, "and")
         );
@@ -197,7 +197,7 @@ impl PartitionFacts {
         let how = match follower {
             None => format!("only broker {leader}, which leads, knows how far it is behind"),
             Some(FollowerFacts { acked: None, streams: false, .. }) => {
-                format!("it has opened no stream to broker {leader} since that leads")
+                format!("it has no stream open to broker {leader}, which leads")
             }
             Some(follower) => {
                 let lacks = log_end.0.saturating_sub(follower.acked.unwrap_or_default().0);
