@@ -264,7 +264,8 @@ impl World {
         let partitions: Vec<PartitionInfo> = self.cluster.state().partitions().cloned().collect();
         let Some(before) = self.random.choice(&partitions).cloned() else { return };
         let topic = self.cluster.state().topic(before.id.topic).unwrap().name.clone();
-        let to = self.random.bool().then(|| BrokerId(self.random.u32(1..=BROKERS as u32 + 1)));
+        let to =
+            self.random.bool().then(|| BrokerId(self.random.u32(1..=u32::try_from(BROKERS).unwrap() + 1)));
         let elect = Elect { topic, partition: before.id.partition, to };
         if let Some(Reply::Elect(reply)) = self.request(ConnectionId(0), Request::Elect(elect)) {
             let after = self.cluster.state().partition(before.id).unwrap();

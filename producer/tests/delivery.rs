@@ -299,10 +299,11 @@ async fn a_topic_that_comes_to_have_other_partitions_is_sent_to_as_it_is_then() 
         ..ProducerRecord::default()
     };
     let becomes = async |partitions| {
-        let mut world = fakes.world();
-        world.topics[0].1 = partitions;
-        world.leader_epoch += 1;
-        drop(world);
+        {
+            let mut world = fakes.world();
+            world.topics[0].1 = partitions;
+            world.leader_epoch += 1;
+        }
         cluster.metadata(true).await.unwrap();
         let known = async {
             while producer.partitions("orders").await.unwrap() != partitions {

@@ -138,7 +138,9 @@ fn wherever_it_ends_in_damaged_segments() {
                     for (header, cleanly) in [(false, false), (true, false), (true, true)] {
                         let what = format!("damage {first}..{end}, cut at {cut}, headers {header}");
                         let disk = pristine.copy();
-                        for (path, at) in &places[first as usize..end as usize] {
+                        for (path, at) in
+                            &places[usize::try_from(first).unwrap()..usize::try_from(end).unwrap()]
+                        {
                             let at = if header { at + 16 } else { at + nth(0, 1).len() - 3 };
                             disk.damage(path, |bytes| bytes[at] ^= 0x55).unwrap();
                         }

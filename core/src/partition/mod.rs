@@ -3,8 +3,8 @@
 //! [`Replica::step`] takes one event and says what is to be done, in the order in which it must happen.
 //! docs/REPLICATION.md has the rules (R1 to R17) by which it decides.
 //!
-//! What a replica has whatever its role is [`local::Local`]; the roles are [`leader::Leader`] and
-//! [`follower::Follower`], and `adopt.rs` moves between them.
+//! What a replica has whatever its role is `local::Local`; the roles are `leader::Leader` and
+//! `follower::Follower`, and `adopt.rs` moves between them.
 
 mod adopt;
 mod commit;
