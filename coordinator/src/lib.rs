@@ -124,6 +124,7 @@ pub async fn run(
     );
 
     let portrait = SelfPortrait {
+        listen: listener.local_addr().to_string(),
         address: config.advertise.clone().unwrap_or_else(|| listener.local_addr().to_string()),
         max_frame_bytes: listener.config().max_frame_bytes,
         insecure: listener.is_insecure(),

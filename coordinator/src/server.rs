@@ -53,7 +53,10 @@ pub(crate) enum Ask {
 
 /// What this process says of itself.
 pub(crate) struct SelfPortrait {
+    /// Where others reach it.
     pub(crate) address: String,
+    /// Where its listener is bound.
+    pub(crate) listen: String,
     pub(crate) max_frame_bytes: u32,
     pub(crate) insecure: bool,
     pub(crate) config: CoordinatorConfig,

@@ -66,7 +66,8 @@ pub(super) fn settings(server: &Server) -> Settings {
     let mut settings = Settings::default();
     let seconds = |duration: std::time::Duration| duration.as_secs_f64().to_string();
     for (name, value) in [
-        ("listen", server.portrait.address.clone()),
+        ("listen", server.portrait.listen.clone()),
+        ("advertise", server.portrait.address.clone()),
         ("data", config.data.display().to_string()),
         ("insecure", server.portrait.insecure.to_string()),
         ("lease_time_seconds", seconds(config.lease)),
