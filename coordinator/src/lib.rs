@@ -7,6 +7,7 @@ mod clock;
 mod front;
 mod history;
 pub mod journal;
+pub mod metalog;
 mod server;
 mod verbs;
 mod why;
