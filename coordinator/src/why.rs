@@ -4,7 +4,7 @@ use crate::clock::{now, wall_ms};
 use crate::server::Server;
 use std::time::Duration;
 use yak_core::why::{self, BrokerFacts, PartitionFacts, Trouble};
-use yak_protocol::error::{ErrorCode, WireError};
+use yak_protocol::error::WireError;
 use yak_protocol::ids::{BrokerId, TopicPartition};
 use yak_protocol::message::{BrokerInfo, Cause, PartitionInfo, Why, WhyReply};
 use yak_protocol::net::{ConnectOptions, Connection};
@@ -138,7 +138,7 @@ fn damaged(server: &Server, id: TopicPartition, replicas: &[BrokerId]) -> Vec<Br
 fn unknown_broker(server: &Server, id: BrokerId) -> WireError {
     let known: Vec<_> =
         server.cluster.state().brokers().map(|it| format!("{} ({})", it.info.id, it.info.name)).collect();
-    let error = WireError::new(ErrorCode::BadRequest, format!("there is no broker {id}"));
+    let error = WireError::bad_request(format!("there is no broker {id}"));
     match known.is_empty() {
         true => error.hint("no broker has registered yet"),
         false => error.hint(format!("there are {}", known.join(", "))),

@@ -187,6 +187,11 @@ impl WireError {
         Self { code, message: message.into(), hint: None, leader: None }
     }
 
+    /// [`ErrorCode::BadRequest`].
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::BadRequest, message)
+    }
+
     /// The same error with the next step for its reader.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

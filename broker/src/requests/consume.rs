@@ -31,7 +31,7 @@ pub(crate) fn consume(broker: &Arc<Broker>, request: &Incoming, reply: Replier) 
         Err(error) => return reply.refuse(&error),
     };
     if consume.partitions.is_empty() {
-        return reply.refuse(&WireError::new(ErrorCode::BadRequest, "consume: it names no partition"));
+        return reply.refuse(&WireError::bad_request("consume: it names no partition"));
     }
     let broker_of_task = broker.clone();
     let mut work = Box::pin(async move {

@@ -130,5 +130,5 @@ async fn place(broker: &Arc<Broker>, placing: Placing, terms: Terms, answer: Opt
 }
 
 fn bad(what: String) -> WireError {
-    WireError::new(ErrorCode::BadRequest, format!("publish: {what}"))
+    WireError::bad_request(format!("publish: {what}"))
 }

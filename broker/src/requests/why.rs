@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use yak_core::partition::Explained;
 use yak_core::why::{self, BrokerFacts, LeaderFacts, Own, PartitionFacts, Trouble};
-use yak_protocol::error::{ErrorCode, WireError};
+use yak_protocol::error::WireError;
 use yak_protocol::ids::{BrokerId, Offset, TopicPartition};
 use yak_protocol::message::{
     BrokerInfo, Cause, Metadata, MetadataReply, PartitionInfo, TopicInfo, Why, WhyReply,
@@ -273,7 +273,7 @@ async fn own_facts(broker: &Broker, map: &MetadataReply) -> Own {
 
 fn unknown_broker(map: &MetadataReply, id: BrokerId) -> WireError {
     let known: Vec<_> = map.brokers.iter().map(|info| format!("{} ({})", info.id, info.name)).collect();
-    let error = WireError::new(ErrorCode::BadRequest, format!("there is no broker {id}"));
+    let error = WireError::bad_request(format!("there is no broker {id}"));
     error.hint(format!("there are {}", known.join(", ")))
 }
 

@@ -1,8 +1,9 @@
 //! `OFFSETS`: what the leaders say.
 
-use super::{Outcome, answer, bad};
+use super::Outcome;
 use crate::clock;
 use crate::service::BrokerService;
+use yak_protocol::error::WireError;
 use yak_protocol::message::Offsets;
 use yak_protocol::net::{TextSession, find};
 use yak_protocol::text::{Command, Table, Value, moment};
@@ -13,14 +14,15 @@ pub(super) async fn offsets(
     command: &Command,
 ) -> Outcome {
     command.allow(&["at"])?;
-    if let Some(word) = command.words.get(1) {
-        return Err(bad(format!("OFFSETS does not take {word}")).hint("HELP OFFSETS").into());
-    }
+    command.at_most(1)?;
     let at_ms = match command.option("at") {
         None => None,
         Some(text) => {
             let time = moment(text.trim_start_matches('@'), clock::wall_ms());
-            let wrong = || bad(format!("at={text} is no time")).hint("at=@2026-11-20T20:31Z, or at=@-15m");
+            let wrong = || {
+                WireError::bad_request(format!("at={text} is no time"))
+                    .hint("at=@2026-11-20T20:31Z, or at=@-15m")
+            };
             Some(time.ok_or_else(wrong)?)
         }
     };
@@ -57,5 +59,5 @@ pub(super) async fn offsets(
         }
         table.push(row);
     }
-    answer(session, &table).await
+    session.answer(&table).await
 }

@@ -1,7 +1,7 @@
 //! `PEEK`: records as this broker's own replica has them. What lies above the high watermark is shown too,
 //! and said to be uncommitted: another leader may cut it, and no consumer has seen it.
 
-use super::{Outcome, answer, bad, stops};
+use super::{Outcome, stops};
 use crate::config::RECORDS_BYTES_MAX;
 use crate::service::BrokerService;
 use bytes::Bytes;
@@ -22,14 +22,13 @@ const VALUE_BYTES: usize = 80;
 const READ_BYTES: usize = 256 << 10;
 
 pub(super) async fn peek(session: &mut TextSession, service: &BrokerService, command: &Command) -> Outcome {
-    command.allow(&[])?;
-    if let Some(word) = command.words.get(3) {
-        return Err(bad(format!("PEEK does not take {word}")).hint("HELP PEEK").into());
-    }
+    command.plain(3)?;
     let text = command.word(0, "a partition, as in orders/2")?;
     let found = find(session, service, command, text).await?;
     let Some(partition) = place(text)?.1 else {
-        return Err(bad("PEEK looks into one partition").hint(format!("PEEK {text}/0 0")).into());
+        return Err(WireError::bad_request("PEEK looks into one partition")
+            .hint(format!("PEEK {text}/0 0"))
+            .into());
     };
     let broker = &service.0;
     let id = TopicPartition { topic: found.topic.id, partition };
@@ -46,14 +45,16 @@ pub(super) async fn peek(session: &mut TextSession, service: &BrokerService, com
         Some(word) => {
             let number: Option<usize> = word.parse().ok();
             let number = number.filter(|number| (1..=RECORDS_MAX).contains(number));
-            number.ok_or_else(|| bad(format!("PEEK: {word} is not a number from 1 to {RECORDS_MAX}")))?
+            number.ok_or_else(|| {
+                WireError::bad_request(format!("PEEK: {word} is not a number from 1 to {RECORDS_MAX}"))
+            })?
         }
     };
     let (log, below, committed) = (handle.log.clone(), view.log_end, view.high_watermark);
     let read = move || look(&log, Look { from, below, committed, wanted });
     let looked = broker.tasks.blocking("peek", read).await.ok_or_else(stops)?;
     match looked {
-        Ok(table) => answer(session, &table).await,
+        Ok(table) => session.answer(&table).await,
         Err(error) => {
             if let ReadError::Damaged { from, to } = error {
                 handle.event(Event::DamageFound { from, to });
@@ -64,7 +65,10 @@ pub(super) async fn peek(session: &mut TextSession, service: &BrokerService, com
 }
 
 fn from(text: &str, start: Offset, end: Offset) -> Result<Offset, WireError> {
-    let wrong = || bad(format!("PEEK: {text} is no offset")).hint("PEEK orders/2 17, or PEEK orders/2 -10");
+    let wrong = || {
+        WireError::bad_request(format!("PEEK: {text} is no offset"))
+            .hint("PEEK orders/2 17, or PEEK orders/2 -10")
+    };
     if let Some(count) = text.strip_prefix('-') {
         let count: u64 = count.parse().map_err(|_| wrong())?;
         return Ok(Offset(end.0.saturating_sub(count)).max(start));

@@ -1,6 +1,6 @@
 //! `PUB` and `PUBN`: one record, published as a client would.
 
-use super::{Outcome, bad};
+use super::Outcome;
 use crate::clock;
 use crate::service::BrokerService;
 use bytes::Bytes;
@@ -21,17 +21,20 @@ pub(super) async fn publish(
     command.allow(&["key", "part", "h.*", "acks", "id", "timeout_ms"])?;
     let words = if command.verb == "PUBN" { 2 } else { 1 };
     if let Some(word) = command.words.get(words) {
-        return Err(bad(format!("{} does not take {word}", command.verb))
+        return Err(WireError::bad_request(format!("{} does not take {word}", command.verb))
             .hint("PUB <topic> -- the value")
             .into());
     }
     let Some(value) = &command.payload else {
-        return Err(bad("PUB needs a value").hint("PUB <topic> -- the value").into());
+        return Err(WireError::bad_request("PUB needs a value").hint("PUB <topic> -- the value").into());
     };
     let (topic, partition) = place(command.word(0, "a topic")?)?;
     let partition = match command.number("part")?.map(PartitionIndex) {
         Some(other) if partition.is_some_and(|named| named != other) => {
-            return Err(bad(format!("part={other}, and {topic} is named with another partition")).into());
+            return Err(WireError::bad_request(format!(
+                "part={other}, and {topic} is named with another partition"
+            ))
+            .into());
         }
         part => part.or(partition),
     };
@@ -55,7 +58,7 @@ pub(super) async fn publish(
                 (None, Some(key)) => partition_for_key(key, known.partitions),
                 (None, None) => {
                     let hint = "numbers count within a partition: say part= or key=";
-                    return Err(bad("id= needs to know the partition").hint(hint).into());
+                    return Err(WireError::bad_request("id= needs to know the partition").hint(hint).into());
                 }
             };
             let batch = stamped(&record, stamp)?;
@@ -107,7 +110,7 @@ fn acks(command: &Command) -> Result<Acks, WireError> {
         None | Some("all") => Ok(Acks::All),
         Some("1") => Ok(Acks::Leader),
         Some("0") => Ok(Acks::None),
-        Some(other) => Err(bad(format!("acks is all, 1 or 0, not {other}"))),
+        Some(other) => Err(WireError::bad_request(format!("acks is all, 1 or 0, not {other}"))),
     }
 }
 
@@ -117,7 +120,7 @@ type Stamp = (ProducerId, ProducerEpoch, i32);
 /// `4000/7`, or `4000/1/7` with an epoch.
 fn stamp(text: &str) -> Result<Stamp, WireError> {
     let wrong = || {
-        bad(format!("id={text} is no producer and number"))
+        WireError::bad_request(format!("id={text} is no producer and number"))
             .hint("id=<producer>/<sequence>: {\"kind\":\"register_producer\"} gives you a producer")
     };
     let parts: Vec<&str> = text.split('/').collect();

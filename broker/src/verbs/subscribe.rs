@@ -1,6 +1,6 @@
 //! `SUB`: reads as a consumer would, and follows leaders as one.
 
-use super::{Outcome, bad};
+use super::Outcome;
 use crate::clock;
 use crate::service::BrokerService;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(super) async fn subscribe(
     command.allow(&["from", "max"])?;
     let follow = command.flag("FOLLOW");
     if let Some(word) = command.words.iter().skip(1).find(|word| !word.eq_ignore_ascii_case("follow")) {
-        return Err(bad(format!("SUB does not take {word}")).hint("HELP SUB").into());
+        return Err(WireError::bad_request(format!("SUB does not take {word}")).hint("HELP SUB").into());
     }
     let from = match command.option("from") {
         Some(text) => start(text)?,
@@ -75,7 +75,7 @@ enum Start {
 fn start(text: &str) -> Result<Start, WireError> {
     let wrong = || {
         let hint = "from=earliest, latest, an offset, -10 (the last ten of each partition), @2026-11-20T20:31Z or @-15m";
-        bad(format!("from={text} is no place to begin")).hint(hint)
+        WireError::bad_request(format!("from={text} is no place to begin")).hint(hint)
     };
     let number = |text: &str| text.parse::<u64>().map_err(|_| wrong());
     Ok(match text.to_ascii_lowercase().as_str() {

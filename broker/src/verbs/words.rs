@@ -6,6 +6,7 @@ use crate::metrics;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use yak_protocol::net::{environment, stat_of_connections};
 use yak_protocol::text::{Format, Table, Word, cluster};
 
 /// What the word asks for; `cons` and `evnt` are answered before they come here.
@@ -18,7 +19,7 @@ pub(crate) async fn word(broker: &Arc<Broker>, word: Word) -> String {
         Word::Role => role(broker).to_owned(),
         Word::Isro => if takes_writes(broker) { "rw" } else { "ro" }.to_owned(),
         Word::Srvr => server(broker),
-        Word::Stat => format!("{}\n{}", server(broker), connections(broker)),
+        Word::Stat => format!("{}\n{}", server(broker), stat_of_connections(&broker.observer)),
         Word::Mntr => {
             let of_task = broker.clone();
             let gathered = broker.tasks.blocking("metrics", move || metrics::gather(&of_task)).await;
@@ -26,7 +27,10 @@ pub(crate) async fn word(broker: &Arc<Broker>, word: Word) -> String {
         }
         Word::Conf => conf::of_broker(broker).conf(),
         Word::Dump => dump(broker),
-        Word::Envi => environment(broker),
+        Word::Envi => {
+            let own = environment(env!("CARGO_PKG_VERSION"));
+            format!("{own}\ndata.dir={}", broker.config.data.display())
+        }
         Word::Dirs => {
             let of_task = broker.clone();
             let looked = broker.tasks.blocking("dirs", move || dirs(&of_task)).await;
@@ -73,20 +77,6 @@ fn server(broker: &Broker) -> String {
     out
 }
 
-fn connections(broker: &Broker) -> String {
-    let mut out = "Clients:".to_owned();
-    for connection in broker.observer.connections.list() {
-        let (address, mode) = (connection.address, connection.mode);
-        let name = connection.client.as_deref().unwrap_or("-");
-        let _ = write!(
-            out,
-            "\n {address} {mode} {name} (queued={},recved={},sent={})",
-            connection.unanswered, connection.requests, connection.bytes_out
-        );
-    }
-    out
-}
-
 /// The session and its lease, and who has what here.
 fn dump(broker: &Broker) -> String {
     let session = match broker.session() {
@@ -102,24 +92,6 @@ fn dump(broker: &Broker) -> String {
     let fenced = if broker.fenced() { "yes" } else { "no" };
     let roles = text(&state::roles(broker));
     format!("{session}\nlease: {lease}\nfenced: {fenced}\ncoordinator: {lost}\n{roles}")
-}
-
-fn environment(broker: &Broker) -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let folder = std::env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default();
-    let system = rustix::system::uname();
-    [
-        format!("yak.version={}", env!("CARGO_PKG_VERSION")),
-        format!("host.name={}", system.nodename().to_string_lossy()),
-        format!("os.name={}", std::env::consts::OS),
-        format!("os.arch={}", std::env::consts::ARCH),
-        format!("os.version={}", system.release().to_string_lossy()),
-        format!("os.cores={cores}"),
-        format!("process.id={}", std::process::id()),
-        format!("process.folder={folder}"),
-        format!("data.dir={}", broker.config.data.display()),
-    ]
-    .join("\n")
 }
 
 /// Asks the file system.

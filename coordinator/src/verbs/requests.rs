@@ -1,7 +1,8 @@
 //! `ELECT`, `DRAIN` and `UNDRAIN`.
 
-use super::{Outcome, bad, plain};
+use super::Outcome;
 use crate::front::Front;
+use yak_protocol::error::WireError;
 use yak_protocol::message::{Drain, DrainReply, Elect};
 use yak_protocol::net::{TextSession, find_broker, place};
 use yak_protocol::text::{Command, Status};
@@ -9,12 +10,11 @@ use yak_protocol::text::{Command, Status};
 pub(super) async fn elect(session: &mut TextSession, front: &Front, command: &Command) -> Outcome {
     command.allow(&["to"])?;
     let text = command.word(0, "a partition, as in orders/2")?;
-    if let Some(word) = command.words.get(1) {
-        return Err(bad(format!("ELECT does not take {word}")).hint("HELP ELECT").into());
-    }
+    command.at_most(1)?;
     let (topic, partition) = place(text)?;
-    let partition =
-        partition.ok_or_else(|| bad(format!("{text} names no partition")).hint(format!("ELECT {text}/0")))?;
+    let partition = partition.ok_or_else(|| {
+        WireError::bad_request(format!("{text} names no partition")).hint(format!("ELECT {text}/0"))
+    })?;
     let to = match command.option("to") {
         Some(name) => Some(find_broker(session, front, name).await?),
         None => None,
@@ -31,7 +31,7 @@ pub(super) async fn drain(
     command: &Command,
     draining: bool,
 ) -> Outcome {
-    plain(command, 1)?;
+    command.plain(1)?;
     let broker_id = find_broker(session, front, command.word(0, "a broker, as in BROKERS")?).await?;
     let (reply, _) = session.ask(front, &Drain { broker_id, draining }, Vec::new()).await?;
     let DrainReply { draining, leads, needed } = reply;

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::time::Duration;
 use tokio::time::timeout;
 use yak_protocol::message::MetadataReply;
+use yak_protocol::net::{environment, stat_of_connections};
 use yak_protocol::text::{self, Format, Table, Word};
 
 /// How long the coordinator's task may take to answer before `ruok` says that it does not serve.
@@ -17,10 +18,10 @@ pub(crate) async fn word(front: &Front, word: Word) -> String {
     let seen = match word {
         Word::Ruok => return ruok(front).await,
         Word::Role => return "coordinator".to_owned(),
-        Word::Envi => return environment(),
+        Word::Envi => return environment(env!("CARGO_PKG_VERSION")),
         Word::Isro => front.look(|_| "rw".to_owned()).await,
         Word::Srvr => front.look(server).await,
-        Word::Stat => front.look(|it| format!("{}\n{}", server(it), connections(it))).await,
+        Word::Stat => front.look(|it| format!("{}\n{}", server(it), stat_of_connections(&it.observer))).await,
         Word::Mntr => front.look(|it| process::metrics(it).mntr()).await,
         Word::Conf => front.look(|it| process::settings(it).conf()).await,
         Word::Dump => front.look(dump).await,
@@ -69,36 +70,8 @@ fn server(server: &Server) -> String {
     out
 }
 
-fn connections(server: &Server) -> String {
-    let mut out = "Clients:".to_owned();
-    for connection in server.observer.connections.list() {
-        let (address, mode) = (connection.address, connection.mode);
-        let name = connection.client.as_deref().unwrap_or("-");
-        let (queued, recved, sent) = (connection.unanswered, connection.requests, connection.bytes_out);
-        let _ = write!(out, "\n {address} {mode} {name} (queued={queued},recved={recved},sent={sent})");
-    }
-    out
-}
-
 /// Leases and sessions.
 fn dump(server: &Server) -> String {
     let (leases, clients) = (lines(&cluster::leases(server)), lines(&cluster::clients(server)));
     format!("leases:\n{leases}\nsessions:\n{clients}")
-}
-
-fn environment() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let folder = std::env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default();
-    let system = rustix::system::uname();
-    [
-        format!("yak.version={}", env!("CARGO_PKG_VERSION")),
-        format!("host.name={}", system.nodename().to_string_lossy()),
-        format!("os.name={}", std::env::consts::OS),
-        format!("os.arch={}", std::env::consts::ARCH),
-        format!("os.version={}", system.release().to_string_lossy()),
-        format!("os.cores={cores}"),
-        format!("process.id={}", std::process::id()),
-        format!("process.folder={folder}"),
-    ]
-    .join("\n")
 }

@@ -87,7 +87,7 @@ impl Cluster {
                 [] => "no broker has registered yet".to_owned(),
                 known => format!("there are brokers {}", known.join(", ")),
             };
-            return Err(WireError::new(ErrorCode::BadRequest, format!("there is no broker {id}")).hint(hint));
+            return Err(WireError::bad_request(format!("there is no broker {id}")).hint(hint));
         };
         let stops = self.liveness.sessions.get(&id).is_some_and(|session| session.draining);
         let draining = request.draining || stops;

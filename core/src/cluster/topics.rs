@@ -9,7 +9,7 @@ use yak_protocol::message::{
 };
 
 fn bad(message: String) -> WireError {
-    WireError::new(ErrorCode::BadRequest, message)
+    WireError::bad_request(message)
 }
 
 impl Cluster {

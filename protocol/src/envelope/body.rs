@@ -23,7 +23,7 @@ pub fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
         };
         let path = path_of_failure::<T>(bytes, &message);
         let place = if path.is_empty() { String::new() } else { format!("{path}: ") };
-        WireError::new(ErrorCode::BadRequest, format!("{place}{message}"))
+        WireError::bad_request(format!("{place}{message}"))
     })
 }
 

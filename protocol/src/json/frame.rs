@@ -28,9 +28,9 @@ impl JsonMessage {
             })?;
         if let Some(key) = typed.unknown_keys.first() {
             let what = format!("{key}: {} has no such key", self.kind);
-            return Err(WireError::new(ErrorCode::BadRequest, what));
+            return Err(WireError::bad_request(what));
         }
-        typed.frame.map_err(|error| WireError::new(ErrorCode::BadRequest, error.to_string()))
+        typed.frame.map_err(|error| WireError::bad_request(error.to_string()))
     }
 
     /// The frame with the body as it was written, whatever the kind's type says about it.

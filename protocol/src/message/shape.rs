@@ -133,7 +133,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<(T, Vec<String>), WireError>
         // Once more, for an error that names the key.
         Err(error) => Err(match envelope::body::<T>(body) {
             Err(named) => named,
-            Ok(_) => WireError::new(ErrorCode::BadRequest, error.to_string()),
+            Ok(_) => WireError::bad_request(error.to_string()),
         }),
     }
 }

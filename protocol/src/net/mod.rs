@@ -36,4 +36,4 @@ pub use pending::{Answer, PendingAnswer, RequestError};
 pub use roles::{RoleSet, UnknownRole};
 pub use serve::serve;
 pub use service::{Closed, Incoming, Replier, Service};
-pub use verbs::{Found, find, find_broker, may_pass, place};
+pub use verbs::{Found, environment, find, find_broker, may_pass, place, stat_of_connections};

@@ -1,6 +1,6 @@
 //! One typed line, taken apart.
 
-use crate::error::{ErrorCode, WireError};
+use crate::error::WireError;
 use crate::names::nearest;
 use bytes::Bytes;
 use std::str::FromStr;
@@ -53,7 +53,7 @@ impl Command {
             }
         }
         if command.verb.is_empty() {
-            return Err(bad("a line without a command"));
+            return Err(WireError::bad_request("a line without a command"));
         }
         Ok(command)
     }
@@ -71,7 +71,9 @@ impl Command {
     /// `BAD_REQUEST` that names the option and what was found.
     pub fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, WireError> {
         let Some(text) = self.option(name) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| bad(format!("{name}={text} is not a number that {name} can be")))
+        text.parse()
+            .map(Some)
+            .map_err(|_| WireError::bad_request(format!("{name}={text} is not a number that {name} can be")))
     }
 
     /// The value of the option `name` as `on` or `off` (`yes`, `no`, `true`, `false`, `1` and `0` as well).
@@ -87,7 +89,9 @@ impl Command {
     /// # Errors
     /// `BAD_REQUEST` with `what`.
     pub fn word(&self, index: usize, what: &str) -> Result<&str, WireError> {
-        let missing = || bad(format!("{} needs {what}", self.verb)).hint(format!("HELP {}", self.verb));
+        let missing = || {
+            WireError::bad_request(format!("{} needs {what}", self.verb)).hint(format!("HELP {}", self.verb))
+        };
         self.words.get(index).map(String::as_str).ok_or_else(missing)
     }
 
@@ -111,13 +115,38 @@ impl Command {
             if options.iter().any(|entry| allowed(name, entry)) {
                 continue;
             }
-            let error = bad(format!("{} has no option {name}", self.verb));
+            let error = WireError::bad_request(format!("{} has no option {name}", self.verb));
             return Err(match nearest(name, options.iter().copied()) {
                 Some(meant) => error.hint(format!("did you mean {meant}=? HELP {}", self.verb)),
                 None => error.hint(format!("HELP {}", self.verb)),
             });
         }
         Ok(())
+    }
+
+    /// Refuses options, and words beyond the first `most`.
+    ///
+    /// # Errors
+    /// `BAD_REQUEST` that names what is too much.
+    pub fn plain(&self, most: usize) -> Result<(), WireError> {
+        self.allow(&[])?;
+        self.at_most(most)
+    }
+
+    /// Refuses words beyond the first `most`.
+    ///
+    /// # Errors
+    /// `BAD_REQUEST` that names the first one that is too much.
+    pub fn at_most(&self, most: usize) -> Result<(), WireError> {
+        let Some(word) = self.words.get(most) else { return Ok(()) };
+        let error = WireError::bad_request(format!("{} does not take {word}", self.verb));
+        Err(error.hint(format!("HELP {}", self.verb)))
+    }
+
+    /// With what the names that are shown are to begin: the first word, or nothing.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
     }
 
     /// The option `name`, taken out of the command.
@@ -137,7 +166,9 @@ impl Command {
             return Ok(None);
         }
         let count = self.word(1, "a topic and the number of bytes that follow the line")?;
-        let number = count.parse().map_err(|_| bad(format!("PUBN: {count} is not a number of bytes")))?;
+        let number = count
+            .parse()
+            .map_err(|_| WireError::bad_request(format!("PUBN: {count} is not a number of bytes")))?;
         Ok(Some(number))
     }
 }
@@ -147,12 +178,8 @@ pub(crate) fn switch(name: &str, text: &str) -> Result<bool, WireError> {
     match text.to_ascii_lowercase().as_str() {
         "on" | "yes" | "true" | "1" => Ok(true),
         "off" | "no" | "false" | "0" => Ok(false),
-        _ => Err(bad(format!("{name} is on or off, not {text}"))),
+        _ => Err(WireError::bad_request(format!("{name} is on or off, not {text}"))),
     }
-}
-
-fn bad(message: impl Into<String>) -> WireError {
-    WireError::new(ErrorCode::BadRequest, message)
 }
 
 /// What is left of a line.
@@ -197,7 +224,9 @@ impl<'a> Rest<'a> {
             self.at += char.len_utf8();
         }
         match quote {
-            Some((quote, column)) => Err(bad(format!("the {quote} at column {} is not closed", column + 1))),
+            Some((quote, column)) => {
+                Err(WireError::bad_request(format!("the {quote} at column {} is not closed", column + 1)))
+            }
             None => Ok(Some(piece)),
         }
     }
@@ -206,7 +235,7 @@ impl<'a> Rest<'a> {
     fn unescaped(&mut self, column: usize) -> Result<char, WireError> {
         let rest = &self.line[self.at..];
         let Some(char) = rest.chars().next() else {
-            return Err(bad(format!("nothing follows the \\ at column {}", column + 1)));
+            return Err(WireError::bad_request(format!("nothing follows the \\ at column {}", column + 1)));
         };
         self.at += char.len_utf8();
         Ok(match char {
@@ -218,7 +247,7 @@ impl<'a> Rest<'a> {
                 let Some(byte) = byte.filter(u8::is_ascii) else {
                     let what =
                         format!("the \\x at column {} needs two hexadecimal digits up to 7f", column + 1);
-                    return Err(bad(what));
+                    return Err(WireError::bad_request(what));
                 };
                 self.at += 2;
                 char::from(byte)

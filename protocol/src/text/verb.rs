@@ -25,6 +25,14 @@ pub struct Verb {
     pub access: Access,
 }
 
+impl Verb {
+    /// A command of a table.
+    #[must_use]
+    pub const fn new(name: &'static str, usage: &'static str, about: &'static str, access: Access) -> Self {
+        Self { name, usage, about, access }
+    }
+}
+
 /// Nobody knows this verb: names the one that was meant.
 #[must_use]
 pub fn unknown_verb<'a>(verb: &str, known: impl IntoIterator<Item = &'a str>) -> WireError {

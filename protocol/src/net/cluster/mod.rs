@@ -229,7 +229,7 @@ impl Cluster {
         }
         let Some(address) = address else {
             let what = format!("the cluster has no broker {broker}");
-            return Err(ClusterError::Refused(WireError::new(ErrorCode::BadRequest, what)));
+            return Err(ClusterError::Refused(WireError::bad_request(what)));
         };
         self.connection_to(&address).await.map_err(|error| ClusterError::Unreachable(error.to_string()))
     }

@@ -73,9 +73,8 @@ impl Asker {
         message: &M,
         bin: Vec<Bytes>,
     ) -> Result<Option<Encoded>, WireError> {
-        let unwritable = |error: envelope::EncodeError| {
-            WireError::new(ErrorCode::BadRequest, format!("{}: {error}", M::KIND))
-        };
+        let unwritable =
+            |error: envelope::EncodeError| WireError::bad_request(format!("{}: {error}", M::KIND));
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let frame = envelope::encode(PROTOCOL_VERSION, id, M::KIND, message, bin).map_err(unwritable)?;
         let frame = within(&frame, self.config.max_frame_bytes)?;

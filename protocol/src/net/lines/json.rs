@@ -3,7 +3,7 @@
 use super::session::{error_kind, within};
 use super::{End, TextSession, access_of, disabled};
 use crate::envelope::{self, Kind};
-use crate::error::{ErrorCode, WireError};
+use crate::error::WireError;
 use crate::json;
 use crate::net::intake::{Intake, refuse};
 use crate::net::service::Service;
@@ -42,8 +42,7 @@ impl TextSession {
         }
         let bin = vec![message.bin.clone()];
         let frame = envelope::encode_packed(message.version, message.id, &kind, &message.body, bin);
-        let frame =
-            frame.map_err(|error| refused(WireError::new(ErrorCode::BadRequest, error.to_string())))?;
+        let frame = frame.map_err(|error| refused(WireError::bad_request(error.to_string())))?;
         within(&frame, self.config.max_frame_bytes).map_err(refused)
     }
 }

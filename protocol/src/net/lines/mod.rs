@@ -181,8 +181,7 @@ impl TextSession {
             Ok(Ok(Next::Goodbye)) => Err(End::Finishing("telnet closed")),
             Ok(Err(LineError::Io(error))) => Err(End::Broken(Loss::from_io(&error, "read"))),
             Ok(Err(LineError::TooLong(most))) => {
-                let error =
-                    WireError::new(ErrorCode::BadRequest, format!("a line of more than {most} bytes"));
+                let error = WireError::bad_request(format!("a line of more than {most} bytes"));
                 Err(self.refuse(error.hint("PUBN takes counted bytes, frames take more")).await)
             }
             Err(_) if oneshot => Err(End::Finishing("its one shot is over")),
@@ -209,7 +208,7 @@ impl TextSession {
                     Ok(line) => self.take_text(service, line).await,
                     Err(error) => {
                         let what = format!("byte {} of the line is not UTF-8", error.valid_up_to() + 1);
-                        let error = WireError::new(ErrorCode::BadRequest, what);
+                        let error = WireError::bad_request(what);
                         self.say_error(&error.hint("PUBN takes any bytes")).await
                     }
                 }
@@ -288,8 +287,7 @@ impl TextSession {
             command.take("forward");
         }
         if let Some(format) = command.take("format") {
-            let wrong =
-                |error: crate::text::UnknownFormat| WireError::new(ErrorCode::BadRequest, error.to_string());
+            let wrong = |error: crate::text::UnknownFormat| WireError::bad_request(error.to_string());
             self.current.format = format.parse().map_err(wrong)?;
         }
         Ok(())

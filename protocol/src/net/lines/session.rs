@@ -11,7 +11,7 @@ use crate::net::limits::{ROWS_MAX, TEXT_BYTES_PAUSE};
 use crate::net::listener::{ListenerConfig, TextAccess};
 use crate::net::peer::Peer;
 use crate::net::service::Service;
-use crate::text::{Format, Table, Value, escaped, quoted, rfc3339, undotted};
+use crate::text::{Format, Status, Table, Value, escaped, quoted, rfc3339, undotted};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -323,6 +323,16 @@ impl TextSession {
             return Ok(());
         }
         self.send(Bytes::from_static(b".\n")).await
+    }
+
+    /// A table, its end, and the status that counts its rows: all that many commands answer.
+    ///
+    /// # Errors
+    /// As [`Self::line`].
+    pub async fn answer(&mut self, table: &Table) -> Result<Status, CommandError> {
+        self.table(table).await?;
+        self.end().await?;
+        Ok(Status::ok().with("count", table.len()))
     }
 
     /// Waits for what ends a command that follows something: the peer's next line, the end of what it

@@ -1,6 +1,6 @@
 //! Who is connected.
 
-use super::{answer_table, bad, no_more_words};
+use crate::error::WireError;
 use crate::net::lines::{CommandError, TextSession};
 use crate::net::observe::{ConnectionInfo, Observer};
 use crate::text::{Command, Status, Table, Value};
@@ -44,8 +44,8 @@ pub(super) async fn list(
     observer: &Observer,
     command: &Command,
 ) -> Result<Status, CommandError> {
-    no_more_words(command, 0)?;
-    answer_table(session, &table(observer)).await
+    command.plain(0)?;
+    session.answer(&table(observer)).await
 }
 
 pub(super) fn kill(
@@ -53,15 +53,19 @@ pub(super) fn kill(
     observer: &Observer,
     command: &Command,
 ) -> Result<Status, CommandError> {
-    no_more_words(command, 1)?;
+    command.plain(1)?;
     let word = command.word(0, "the number of a connection, as in CONNS")?;
-    let id: u64 = word.parse().map_err(|_| bad(format!("KILL: {word} is not the number of a connection")))?;
+    let id: u64 = word
+        .parse()
+        .map_err(|_| WireError::bad_request(format!("KILL: {word} is not the number of a connection")))?;
     if id == session.peer().id() {
-        return Err(bad("that is this connection").hint("QUIT closes it").into());
+        return Err(WireError::bad_request("that is this connection").hint("QUIT closes it").into());
     }
     let by = session.peer().address();
     if !observer.connections.kill(id, &format!("killed by hand from {by}")) {
-        return Err(bad(format!("there is no connection {id}")).hint("CONNS lists them").into());
+        return Err(WireError::bad_request(format!("there is no connection {id}"))
+            .hint("CONNS lists them")
+            .into());
     }
     observer.events.note("killed", format!("connection {id} by hand from {by}"));
     Ok(Status::ok().with("killed", id))

@@ -1,6 +1,6 @@
 //! What happened.
 
-use super::{bad, no_more_words};
+use crate::error::WireError;
 use crate::net::lines::{CommandError, TextSession};
 use crate::net::observe::{Event, Observer};
 use crate::text::{Command, Format, Status, Table, Value, rfc3339};
@@ -19,10 +19,12 @@ pub(super) async fn events(
     let follow = command.flag("FOLLOW");
     let mut count = RECENT;
     for word in command.words.iter().filter(|word| !word.eq_ignore_ascii_case("FOLLOW")) {
-        count = word.parse().map_err(|_| bad(format!("EVENTS: {word} is not a number of events")))?;
+        count = word
+            .parse()
+            .map_err(|_| WireError::bad_request(format!("EVENTS: {word} is not a number of events")))?;
     }
     if !follow {
-        no_more_words(command, 1)?;
+        command.plain(1)?;
     }
     // First, so that none is missed between the two.
     let following = observer.events.follow();

@@ -1,7 +1,6 @@
 //! Who leads, who is in sync, and who is there at all.
 
 use super::topics::find;
-use super::{answer_table, bad, no_more_words};
 use crate::error::WireError;
 use crate::ids::BrokerId;
 use crate::message::Metadata;
@@ -13,9 +12,9 @@ use crate::text::{Command, Status, cluster};
 type Outcome = Result<Status, CommandError>;
 
 pub(super) async fn isr<S: Service>(session: &mut TextSession, service: &S, command: &Command) -> Outcome {
-    no_more_words(command, 1)?;
+    command.plain(1)?;
     let found = find(session, service, command, command.word(0, "a topic, or topic/partition")?).await?;
-    answer_table(session, &cluster::isr(&found.known)).await
+    session.answer(&cluster::isr(&found.known)).await
 }
 
 pub(super) async fn brokers<S: Service>(
@@ -23,18 +22,18 @@ pub(super) async fn brokers<S: Service>(
     service: &S,
     command: &Command,
 ) -> Outcome {
-    no_more_words(command, 0)?;
+    command.plain(0)?;
     let (known, _) = session.ask(service, &Metadata::default(), Vec::new()).await?;
-    answer_table(session, &cluster::brokers(&known)).await
+    session.answer(&cluster::brokers(&known)).await
 }
 
 pub(super) async fn leader<S: Service>(session: &mut TextSession, service: &S, command: &Command) -> Outcome {
-    no_more_words(command, 1)?;
+    command.plain(1)?;
     let known = match command.words.first() {
         Some(wanted) => find(session, service, command, wanted).await?.known,
         None => session.ask(service, &Metadata::default(), Vec::new()).await?.0,
     };
-    answer_table(session, &cluster::leaders(&known)).await
+    session.answer(&cluster::leaders(&known)).await
 }
 
 /// The broker of that number or name.
@@ -53,7 +52,7 @@ pub async fn find_broker<S: Service>(
     let (known, _) = session.ask(service, &none, Vec::new()).await?;
     let named = known.brokers.iter().find(|broker| broker.name == text);
     named.map(|broker| broker.id).ok_or_else(|| {
-        let error = bad(format!("there is no broker {text}"));
+        let error = WireError::bad_request(format!("there is no broker {text}"));
         match nearest(text, known.brokers.iter().map(|broker| broker.name.as_str())) {
             Some(near) => error.hint(format!("did you mean {near}?")),
             None => error.hint("BROKERS lists them"),

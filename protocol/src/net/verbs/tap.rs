@@ -1,6 +1,5 @@
 //! Frames as they come and go.
 
-use super::bad;
 use crate::error::WireError;
 use crate::json;
 use crate::message::Metadata;
@@ -23,7 +22,9 @@ pub(super) async fn tap<S: Service>(
     let payload = command.switch("payload")?.unwrap_or(false);
     let rate = command.number("rate")?.unwrap_or(TAP_RATE);
     let most: u64 = match command.words.get(1) {
-        Some(word) => word.parse().map_err(|_| bad(format!("TAP: {word} is not a number of frames")))?,
+        Some(word) => word
+            .parse()
+            .map_err(|_| WireError::bad_request(format!("TAP: {word} is not a number of frames")))?,
         None => command.number("n")?.unwrap_or(u64::MAX),
     };
     let filter = filter(session, service, what).await?;

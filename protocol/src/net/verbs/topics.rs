@@ -1,6 +1,5 @@
 //! Topics: which there are, making and deleting them.
 
-use super::{answer_table, bad, no_more_words};
 use crate::error::{Action, ErrorCode, WireError};
 use crate::ids::{LeaderEpoch, PartitionIndex};
 use crate::message::{
@@ -37,8 +36,10 @@ pub fn place(text: &str) -> Result<(&str, Option<PartitionIndex>), WireError> {
     let Some((topic, partition)) = text.split_once('/') else { return Ok((text, None)) };
     match partition.parse() {
         Ok(number) => Ok((topic, Some(PartitionIndex(number)))),
-        Err(_) => Err(bad(format!("{text}: {partition} is not the number of a partition"))
-            .hint("as in orders/2: topic, slash, number")),
+        Err(_) => {
+            Err(WireError::bad_request(format!("{text}: {partition} is not the number of a partition"))
+                .hint("as in orders/2: topic, slash, number"))
+        }
     }
 }
 
@@ -77,13 +78,13 @@ pub async fn find<S: Service>(
 }
 
 pub(super) async fn list<S: Service>(session: &mut TextSession, service: &S, command: &Command) -> Outcome {
-    no_more_words(command, 0)?;
+    command.plain(0)?;
     let (known, _) = session.ask(service, &Metadata::default(), Vec::new()).await?;
-    answer_table(session, &cluster::topics(&known)).await
+    session.answer(&cluster::topics(&known)).await
 }
 
 pub(super) async fn show<S: Service>(session: &mut TextSession, service: &S, command: &Command) -> Outcome {
-    no_more_words(command, 1)?;
+    command.plain(1)?;
     let Found { topic, partitions, .. } =
         find(session, service, command, command.word(0, "a topic")?).await?;
     session.table(&cluster::partitions(&partitions)).await?;
@@ -115,21 +116,21 @@ fn wanted(command: &Command) -> Result<CreateTopic, WireError> {
     const OPTIONS: [&str; 7] =
         ["parts", "rf", "min_isr", "durability", "validate", "batch_bytes_max", "if_not_exists"];
     command.allow(&OPTIONS)?;
-    if let Some(word) = command.words.get(1) {
-        return Err(bad(format!("CREATE does not take {word}")).hint("HELP CREATE"));
-    }
+    command.at_most(1)?;
     let mut config = TopicConfig::default();
     if let Some(text) = command.option("durability") {
         config.durability = [Durability::Fsync, Durability::Replicated]
             .into_iter()
             .find(|known| durability(*known) == text)
-            .ok_or_else(|| bad(format!("durability is fsync or replicated, not {text}")))?;
+            .ok_or_else(|| {
+                WireError::bad_request(format!("durability is fsync or replicated, not {text}"))
+            })?;
     }
     if let Some(text) = command.option("validate") {
         config.validate = [Validate::Header, Validate::Deep]
             .into_iter()
             .find(|known| validate(*known) == text)
-            .ok_or_else(|| bad(format!("validate is header or deep, not {text}")))?;
+            .ok_or_else(|| WireError::bad_request(format!("validate is header or deep, not {text}")))?;
     }
     if let Some(bytes) = command.number("batch_bytes_max")? {
         config.batch_bytes_max = bytes;
@@ -201,13 +202,15 @@ pub(super) async fn delete<S: Service>(session: &mut TextSession, service: &S, c
     let name = command.word(0, "a topic and CONFIRM")?;
     let Found { topic, .. } = find(session, service, command, place(name)?.0).await?;
     if name != topic.name {
-        return Err(bad("topics are deleted as a whole").hint(format!("DROP {} CONFIRM", topic.name)).into());
+        return Err(WireError::bad_request("topics are deleted as a whole")
+            .hint(format!("DROP {} CONFIRM", topic.name))
+            .into());
     }
     if command.words.get(1).is_none_or(|word| !word.eq_ignore_ascii_case("confirm"))
         || command.words.len() > 2
     {
         let what = format!("this would delete {name} with its {} partitions for ever", topic.partitions);
-        return Err(bad(what).hint(format!("DROP {name} CONFIRM")).into());
+        return Err(WireError::bad_request(what).hint(format!("DROP {name} CONFIRM")).into());
     }
     let (gone, _) = session.ask(service, &DeleteTopic { topic: topic.name }, Vec::new()).await?;
     Ok(Status::ok().with("topic", name).with("id", gone.topic_id).with("deleted", true))

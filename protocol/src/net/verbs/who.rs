@@ -1,6 +1,5 @@
 //! Who is here, and what can be asked.
 
-use super::no_more_words;
 use crate::message::Hello;
 use crate::net::lines::{CommandError, TextSession};
 use crate::net::service::Service;
@@ -24,7 +23,7 @@ pub(super) async fn version<S: Service>(
     service: &S,
     command: &Command,
 ) -> Result<Status, CommandError> {
-    no_more_words(command, 0)?;
+    command.plain(0)?;
     let (hello, _) = session.ask(service, &Hello::default(), Vec::new()).await?;
     let status = Status::ok().with("process", hello.process).with("software", hello.software);
     let status = status.with("protocol", hello.version).with("cluster_id", hello.cluster_id);
@@ -33,7 +32,7 @@ pub(super) async fn version<S: Service>(
 }
 
 pub(super) fn whoami(session: &TextSession, command: &Command) -> Result<Status, CommandError> {
-    no_more_words(command, 0)?;
+    command.plain(0)?;
     let peer = session.peer();
     let status = Status::ok().with("connection", peer.id()).with("address", peer.address().to_string());
     let status = status.with("text", session.access().to_string());
@@ -45,7 +44,7 @@ pub(super) async fn help<S: Service>(
     service: &S,
     command: &Command,
 ) -> Result<Status, CommandError> {
-    no_more_words(command, 1)?;
+    command.plain(1)?;
     let all = || super::of(service);
     let Some(name) = command.words.first() else {
         let mut verbs: Vec<&Verb> = all().collect();

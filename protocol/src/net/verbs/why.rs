@@ -1,7 +1,6 @@
 //! What is wrong, and what to do about it.
 
 use super::leaders::find_broker;
-use super::no_more_words;
 use super::topics::place;
 use crate::message::Why;
 use crate::net::lines::{CommandError, TextSession};
@@ -39,14 +38,14 @@ async fn asked<S: Service>(
     let forward = session.forward();
     let mut why = Why { forward, ..Why::default() };
     match command.words.first().map(String::as_str) {
-        None => no_more_words(command, 0)?,
+        None => command.plain(0)?,
         // A topic of that name is asked for without a second word.
         Some(word) if word.eq_ignore_ascii_case("broker") && command.words.len() > 1 => {
-            no_more_words(command, 2)?;
+            command.plain(2)?;
             why.broker = Some(find_broker(session, service, &command.words[1]).await?);
         }
         Some(word) => {
-            no_more_words(command, 1)?;
+            command.plain(1)?;
             let (topic, partition) = place(word)?;
             (why.topic, why.partition) = (Some(topic.to_owned()), partition);
         }
