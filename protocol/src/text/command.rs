@@ -182,6 +182,9 @@ pub(crate) fn switch(name: &str, text: &str) -> Result<bool, WireError> {
     }
 }
 
+/// A character of UTF-8 has at most so many bytes.
+const CHAR_BYTES_MAX: usize = 4;
+
 /// What is left of a line.
 struct Rest<'a> {
     line: &'a str,
@@ -231,7 +234,8 @@ impl<'a> Rest<'a> {
         }
     }
 
-    /// The character after a backslash: `\n`, `\r`, `\t`, `\xNN` below 0x80, or the character itself.
+    /// The character after a backslash: `\n`, `\r`, `\t`, `\xNN` (as many as its UTF-8 has bytes), or the
+    /// character itself.
     fn unescaped(&mut self, column: usize) -> Result<char, WireError> {
         let rest = &self.line[self.at..];
         let Some(char) = rest.chars().next() else {
@@ -242,23 +246,42 @@ impl<'a> Rest<'a> {
             'n' => '\n',
             'r' => '\r',
             't' => '\t',
-            'x' => {
-                let byte = rest.get(1..3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-                let Some(byte) = byte.filter(u8::is_ascii) else {
-                    let what =
-                        format!("the \\x at column {} needs two hexadecimal digits up to 7f", column + 1);
-                    return Err(WireError::bad_request(what));
-                };
-                self.at += 2;
-                char::from(byte)
-            }
+            'x' => self.hex_char(column)?,
             other => other,
         })
+    }
+
+    /// The character of which the first byte's digits follow, and then `\xNN` for each further one.
+    fn hex_char(&mut self, column: usize) -> Result<char, WireError> {
+        let mut bytes = Vec::with_capacity(CHAR_BYTES_MAX);
+        loop {
+            let digits =
+                self.line[self.at..].get(..2).filter(|two| two.bytes().all(|b| b.is_ascii_hexdigit()));
+            let Some(byte) = digits.and_then(|two| u8::from_str_radix(two, 16).ok()) else {
+                return Err(WireError::bad_request(format!(
+                    "the \\x at column {} needs two hexadecimal digits",
+                    column + 1
+                )));
+            };
+            self.at += 2;
+            bytes.push(byte);
+            if let Some(char) = std::str::from_utf8(&bytes).ok().and_then(|text| text.chars().next()) {
+                return Ok(char);
+            }
+            let more = self.line[self.at..].starts_with("\\x") && bytes.len() < CHAR_BYTES_MAX;
+            if !more {
+                return Err(WireError::bad_request(format!(
+                    "the \\x at column {} begins no character of UTF-8",
+                    column + 1
+                )));
+            }
+            self.at += 2;
+        }
     }
 }
 
 /// Whether this may be an option's name.
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     text.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_')
         && text.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-' | '.'))
 }
@@ -299,7 +322,11 @@ mod tests {
         assert_eq!(refused("A 'x"), "the ' at column 3 is not closed");
         assert_eq!(refused("A \\"), "nothing follows the \\ at column 3");
         assert!(refused("A \\xzz").contains("column 3"));
-        assert!(refused("A \\xff").contains("up to 7f"));
+        assert!(refused("A \\x+1").contains("two hexadecimal digits"));
+        assert_eq!(parse("A \\xc2\\x85").words, ["\u{85}"]);
+        for text in ["A \\xff", "A \\xc2", "A \\xc2\\x20", "A \\xc2x"] {
+            assert!(refused(text).contains("column 3 begins no character"), "{text}");
+        }
         assert_eq!(refused("  "), "a line without a command");
         assert_eq!(refused("''"), "a line without a command");
     }
@@ -323,14 +350,6 @@ mod tests {
         assert_eq!(command.take("MAX").as_deref(), Some("7"));
         assert_eq!(command.take("max"), None);
         assert!(command.word(3, "a fourth").expect_err("none").message.contains("SUB needs a fourth"));
-    }
-
-    #[test]
-    fn what_was_quoted_is_read_back() {
-        for text in ["plain", "", "two words", "a\"b'c\\d", "tab\there\n", "ä=ö"] {
-            let command = parse(&format!("A {}", super::super::quoted(text)));
-            assert_eq!(command.words, [text]);
-        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Bytes as printable text, and text that may stand in a line of fields.
 
+use super::command::is_name;
 use std::fmt::Write;
 
 /// The bytes as printable text: what is no printable UTF-8 becomes `\xNN`, and a backslash is doubled, so
@@ -30,16 +31,26 @@ fn hex(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// The text as one field of a line: as it is if it holds no blank, quote or control character, otherwise
-/// in double quotes in which `"` and `\` have a backslash before them and control characters are `\xNN`.
-/// [`super::Command::parse`] reads it back.
+/// The text as one word of a line: as it is if nothing in it means something to [`super::Command::parse`],
+/// otherwise in double quotes in which `"` and `\` have a backslash before them and control characters are
+/// `\xNN`. The parser reads it back as this one word: what would be an option (`forward=off`) or the sign
+/// before the payload (`--`) is quoted, too.
 #[must_use]
 pub fn quoted(text: &str) -> String {
+    let option = text.split_once('=').is_some_and(|(name, _)| is_name(name));
+    if option || text == "--" { in_quotes(text) } else { quoted_value(text) }
+}
+
+/// The text as what follows the `=` of `name=value`, where only blanks, quotes, backslashes and control
+/// characters mean something.
+#[must_use]
+pub fn quoted_value(text: &str) -> String {
     let plain =
         |char: char| !char.is_whitespace() && !char.is_control() && !matches!(char, '"' | '\'' | '\\');
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
+    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { in_quotes(text) }
+}
+
+fn in_quotes(text: &str) -> String {
     format!("\"{}\"", escaped(text.as_bytes()).replace('"', "\\\""))
 }
 
@@ -66,6 +77,10 @@ mod tests {
         assert_eq!(quoted("orders/2"), "orders/2");
         assert_eq!(quoted(""), "\"\"");
         assert_eq!(quoted("two words"), "\"two words\"");
+        assert_eq!(quoted("--"), "\"--\"");
+        assert_eq!(quoted("forward=off"), "\"forward=off\"");
+        assert_eq!(quoted("=off"), "=off");
+        assert_eq!(quoted_value("a=b"), "a=b");
         assert_eq!(quoted("a\"b\\c\nd"), r#""a\"b\\c\x0ad""#);
     }
 

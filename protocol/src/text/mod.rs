@@ -11,7 +11,7 @@
 //! -ERR UNKNOWN_TOPIC ordrs | hint: ...         it is not; codes are those of the one error table
 //! ```
 //!
-//! - Blanks part a line; `"..."`, `'...'` and `\` keep them, as in a shell.
+//! - Blanks part a line; `"..."`, `'...'` and `\` keep them, as in a shell. `\xNN` is a byte of UTF-8.
 //! - A line that begins with `#` says nothing, so that a file of commands can be piped in.
 //! - Several lines of data end with a line that holds only a `.`; a data line that begins with one has it
 //!   doubled. The status line follows.
@@ -35,7 +35,7 @@ mod word;
 pub use command::Command;
 #[cfg(feature = "net")]
 pub(crate) use command::switch;
-pub use escape::{escaped, quoted, undotted};
+pub use escape::{escaped, quoted, quoted_value, undotted};
 pub use format::{Format, UnknownFormat};
 pub use metric::{Measured, Metric, MetricKind, Metrics};
 pub use setting::{Settings, Sources};

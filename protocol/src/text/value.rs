@@ -1,4 +1,4 @@
-use super::escape::quoted;
+use super::escape::quoted_value;
 use crate::ids;
 use std::fmt;
 
@@ -18,12 +18,12 @@ pub enum Value {
 }
 
 impl Value {
-    /// As one field of a line, quoted if it has to be.
+    /// As the value of a field of a line, quoted if it has to be.
     #[must_use]
     pub fn field(&self) -> String {
         match self {
             Self::Number(_) | Self::Flag(_) | Self::None => self.to_string(),
-            Self::Text(_) | Self::List(_) => quoted(&self.to_string()),
+            Self::Text(_) | Self::List(_) => quoted_value(&self.to_string()),
         }
     }
 
