@@ -81,6 +81,7 @@ local ERRORS = {
   [41] = "AUTO_CREATE_OFF",
   [42] = "DISABLED",
   [43] = "PROTO",
+  [44] = "NOT_ACTIVE",
 }
 
 -- the header of a batch: name, first byte, bytes, whether it has a sign

@@ -146,7 +146,7 @@ impl Position {
         let why = error.to_string();
         let leader = match error.code {
             ErrorCode::OffsetOutOfRange => return self.out_of_range(answer, config),
-            ErrorCode::NotLeader => LeaderDoubt::NotLeader(error.leader.clone()),
+            ErrorCode::NotLeader => LeaderDoubt::NotLeader(error.leader.as_deref().cloned()),
             ErrorCode::HwUnknown | ErrorCode::LeaseOver | ErrorCode::Damaged | ErrorCode::Overloaded => {
                 LeaderDoubt::None
             }

@@ -1,10 +1,15 @@
 //! Answers that only read the state.
 
+use crate::metalog::Standing;
+use crate::server::{Ask, SelfPortrait};
 use yak_core::cluster::State;
+use yak_protocol::defaults::PROTOCOL_VERSION;
 use yak_protocol::error::{ErrorCode, WireError};
+use yak_protocol::ids::ClusterId;
 use yak_protocol::message::{
-    LeaderInfo, LeaderInfoRequest, Metadata, MetadataReply, TopicInfo, UnknownTopic,
+    Hello, HelloReply, LeaderInfo, LeaderInfoRequest, Metadata, MetadataReply, TopicInfo, UnknownTopic,
 };
+use yak_protocol::net::Replier;
 
 /// The cluster, or the part of it that was asked for.
 pub(crate) fn metadata(state: &State, coordinator: &str, request: &Metadata) -> MetadataReply {
@@ -74,4 +79,49 @@ pub(crate) fn wrong_process(state: &State, kind: &str) -> WireError {
         Some(_) => error.hint(format!("connect to a broker: --brokers {}", brokers.join(","))),
         None => error.hint("start a broker first"),
     }
+}
+
+/// What this process is. `unhealthy`: why it cannot do its job.
+pub(crate) fn hello(
+    hello: &Hello,
+    portrait: &SelfPortrait,
+    cluster_id: Option<ClusterId>,
+    unhealthy: Option<String>,
+) -> HelloReply {
+    tracing::debug!(client = %hello.client, "hello");
+    HelloReply {
+        version: PROTOCOL_VERSION.min(hello.version.max(1)),
+        process: "coordinator".to_owned(),
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        cluster_id,
+        broker_id: None,
+        max_frame_bytes: portrait.max_frame_bytes,
+        insecure: portrait.insecure,
+        unhealthy,
+    }
+}
+
+/// Answers while another coordinator is active, or none.
+pub(crate) fn on_standby(ask: Ask, reply: Replier, portrait: &SelfPortrait, standing: &Standing) {
+    match ask {
+        Ask::Hello(request) => {
+            let unhealthy = standing.active.is_none().then(|| not_active(standing).message);
+            reply.reply::<Hello>(Ok(&hello(&request, portrait, None, unhealthy)), Vec::new());
+        }
+        _ => reply.refuse(&not_active(standing)),
+    }
+}
+
+/// To whoever asks a coordinator on standby: where to ask instead.
+pub(crate) fn not_active(standing: &Standing) -> WireError {
+    let others = standing.active.as_ref().filter(|active| !active.myself);
+    if let Some(active) = others {
+        let what = format!("this coordinator is on standby; {} at {} is active", active.name, active.address);
+        return WireError::new(ErrorCode::NotActive, what)
+            .coordinator(Some(active.address.clone()))
+            .hint(format!("ask {}", active.address));
+    }
+    let why = standing.trouble.as_deref().unwrap_or("an election is under way");
+    WireError::new(ErrorCode::NotActive, format!("no coordinator is known to be active: {why}"))
+        .hint("try again, here or at another coordinator")
 }

@@ -1,9 +1,11 @@
 //! From frames to what the coordinator's one task understands. Nothing is decided here.
 
+use crate::metalog::{Look, Standing};
 use crate::server::{Ask, Input, Server};
 use crate::{verbs, why};
+use std::sync::Arc;
 use tokio::sync::mpsc::{self, error::SendError};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use yak_core::cluster::{ConnectionId, Loss, Request};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{
@@ -22,12 +24,17 @@ pub(crate) struct Front {
     /// What each connection may have unanswered is limited, so the queue is, too.
     pub(crate) inputs: mpsc::UnboundedSender<Input>,
     pub(crate) observer: Observer,
+    /// For what can be said in any role.
+    pub(crate) log: Arc<dyn Look>,
+    pub(crate) standing: watch::Receiver<Standing>,
 }
 
 impl Front {
     fn queue(&self, input: Input) {
-        if let Err(SendError(Input::Asked { reply, .. })) = self.inputs.send(input) {
-            reply.refuse(&shutting_down());
+        match self.inputs.send(input) {
+            Err(SendError(Input::Asked { reply, .. })) => reply.refuse(&shutting_down()),
+            Err(SendError(Input::Look(look))) => look(Err(shutting_down())),
+            _ => {}
         }
     }
 }
@@ -36,7 +43,7 @@ impl Front {
     /// What `look` sees in the coordinator's task, after the round that is under way and durable as that is.
     ///
     /// # Errors
-    /// `SHUTTING_DOWN` when the task has ended.
+    /// `NOT_ACTIVE` on standby, `SHUTTING_DOWN` when the task has ended.
     pub(crate) async fn look<R: Send + 'static>(
         &self,
         look: impl FnOnce(&Server) -> R + Send + 'static,
@@ -44,9 +51,18 @@ impl Front {
         let (tell, told) = oneshot::channel();
         self.queue(Input::Look(Box::new(move |server| {
             // Whoever wanted to know may have gone.
-            let _ = tell.send(look(server));
+            let _ = tell.send(server.map(look));
         })));
-        told.await.map_err(|_| shutting_down())
+        told.await.unwrap_or_else(|_| Err(shutting_down()))
+    }
+
+    /// [`Self::look`], at the log as well.
+    pub(crate) async fn look_with_log<R: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Server, &dyn Look) -> R + Send + 'static,
+    ) -> Result<R, WireError> {
+        let log = self.log.clone();
+        self.look(move |server| look(server, &*log)).await
     }
 
     /// Looks here, and asks elsewhere beside everything else.
@@ -55,7 +71,7 @@ impl Front {
             Ok(asked) => asked,
             Err(error) => return reply.refuse(&error),
         };
-        self.queue(Input::Look(Box::new(move |server| match why::look(server, &asked) {
+        self.queue(Input::Look(Box::new(move |server| match server.and_then(|it| why::look(it, &asked)) {
             Err(error) => reply.refuse(&error),
             Ok(known) => drop(tokio::spawn(async move {
                 let answer = known.answer(asked).await;

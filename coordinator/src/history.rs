@@ -24,6 +24,12 @@ pub(crate) struct History {
 }
 
 impl History {
+    /// Forgets since when what is: another may have decided since. What has changed stays.
+    pub(crate) fn begin_term(&mut self) {
+        self.leaderless.clear();
+        self.fenced.clear();
+    }
+
     /// Remembers what happened at this time, in ms since 1970.
     pub(crate) fn note(&mut self, at_ms: i64, note: &Note) {
         match note {

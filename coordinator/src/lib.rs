@@ -9,22 +9,24 @@ mod history;
 pub mod journal;
 pub mod metalog;
 mod server;
+mod turns;
 mod verbs;
 mod why;
 
 pub use journal::JournalError;
 
-use journal::Journal;
-use server::{SelfPortrait, Server, blocking};
+use history::History;
+use metalog::{Active, AnyLog, MetaLog, Single, Standing};
+use server::SelfPortrait;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use yak_core::cluster::{Cluster, ClusterConfig, Effect};
+use turns::Turns;
+use yak_core::cluster::ClusterConfig;
 use yak_core::rules::Rules;
 use yak_protocol::defaults;
-use yak_protocol::ids::ClusterId;
 use yak_protocol::net::{Listener, Observer, serve};
 use yak_protocol::text::Sources;
 
@@ -98,32 +100,6 @@ pub async fn run(
     if heartbeat.is_zero() || lease < heartbeat * 2 {
         return Err(RunError::LeaseTooShort { lease, heartbeat });
     }
-    let cluster_id = ClusterId(uuid::Uuid::new_v4().as_u128());
-    let opened = tokio::task::spawn_blocking(move || Journal::open(&data, || Cluster::format(cluster_id)));
-    let (journal, recovered) = opened.await.expect("opening the journal does not panic")?;
-    if recovered.cut_bytes > 0 {
-        tracing::warn!(bytes = recovered.cut_bytes, "an unfinished entry at the journal's end was cut");
-    }
-    let machine = ClusterConfig { heartbeat, lease, probe, partitions, replicas, rules: Rules::all() };
-    let mut effects = Vec::new();
-    let cluster = Cluster::recover(clock::now(), machine, recovered.records, &mut effects);
-    let term = effects.into_iter().filter_map(|effect| match effect {
-        Effect::Journal(records) => Some(records),
-        _ => None,
-    });
-    let term: Vec<_> = term.collect();
-    let (journal, kept) = blocking(journal, move |journal| journal.append(&term)).await;
-    kept?;
-    let state = cluster.state();
-    tracing::info!(
-        cluster_id = %state.cluster_id(),
-        coordinator_epoch = %state.coordinator_epoch(),
-        new = recovered.created,
-        brokers = state.brokers().count(),
-        topics = state.topics().count(),
-        "coordinator started"
-    );
-
     let portrait = SelfPortrait {
         listen: listener.local_addr().to_string(),
         address: config.advertise.clone().unwrap_or_else(|| listener.local_addr().to_string()),
@@ -132,22 +108,48 @@ pub async fn run(
         config,
         started: Instant::now(),
     };
+    let myself = Active { name: portrait.address.clone(), address: portrait.address.clone(), myself: true };
+    let log = AnyLog::Single(Single::new(data, myself));
+    let standing = log.standing();
     let observer = Observer::default();
     let (sender, inputs) = mpsc::unbounded_channel();
-    let service = Arc::new(front::Front { inputs: sender, observer: observer.clone() });
-    let server = Server::new(cluster, journal, portrait, observer, inputs);
+    let service = Arc::new(front::Front {
+        inputs: sender,
+        observer: observer.clone(),
+        log: log.look(),
+        standing: standing.clone(),
+    });
+    let machine = ClusterConfig { heartbeat, lease, probe, partitions, replicas, rules: Rules::all() };
+    let turns = Turns {
+        log,
+        inputs,
+        portrait: Arc::new(portrait),
+        observer,
+        history: History::default(),
+        machine,
+        standing: standing.clone(),
+    };
     // Connections end after the task that answers them has, so that it can let its last answers out.
     let hang_up = CancellationToken::new();
     let served = serve(listener, service, hang_up.clone());
     let mut served = std::pin::pin!(served);
-    ready.cancel();
+    let watched = become_ready(standing, ready);
     let ended = tokio::select! {
-        ended = server.run(shutdown) => ended,
+        ended = turns.run(&shutdown) => ended,
         () = &mut served => Ok(()),
+        () = watched => Ok(()),
     };
     if ended.is_ok() {
         hang_up.cancel();
         served.await;
     }
-    Ok(ended?)
+    ended
+}
+
+/// Says once that a coordinator is active, this one or another; goes on for ever.
+async fn become_ready(mut standing: watch::Receiver<Standing>, ready: CancellationToken) {
+    if standing.wait_for(|standing| standing.active.is_some()).await.is_ok() {
+        ready.cancel();
+    }
+    std::future::pending().await
 }

@@ -1,19 +1,22 @@
-//! The one task that owns the cluster machine: here network, clock, journal and decisions meet.
+//! A term: the one task that owns the cluster machine. Here network, clock, log and decisions meet.
 
-use crate::CoordinatorConfig;
 use crate::answers;
 use crate::clients::{Client, ClientKind, Clients};
 use crate::clock::{now, wall_ms};
-use crate::front::{PROBE_IDS, connection, shutting_down};
+use crate::front::{PROBE_IDS, connection};
 use crate::history::History;
-use crate::journal::{Journal, JournalError};
+use crate::metalog::{AnyLog, Lost, MetaLog, Standing, Term};
+use crate::turns::Turns;
+use crate::{CoordinatorConfig, RunError};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use yak_core::cluster::{Cluster, ConnectionId, Effect, Event, Loss, Now, Record, Reply, Request, RequestId};
-use yak_protocol::defaults::PROTOCOL_VERSION;
-use yak_protocol::error::WireError;
+use yak_core::cluster::{
+    Cluster, ClusterConfig, ConnectionId, Effect, Event, Loss, Now, Record, Reply, Request, RequestId,
+};
+use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{BrokerId, ProducerEpoch, ProducerId};
 use yak_protocol::message::{
     Hello, HelloReply, LeaderInfoRequest, Message, Metadata, Probe, RegisterConsumer, RegisterConsumerReply,
@@ -36,8 +39,8 @@ pub(crate) enum Input {
     Look(Look),
 }
 
-/// Looks, and says what it has seen to whom it wants.
-pub(crate) type Look = Box<dyn FnOnce(&Server) + Send>;
+/// Looks, and says what it has seen to whom it wants; or why there is nothing to be seen here now.
+pub(crate) type Look = Box<dyn FnOnce(Result<&Server, WireError>) + Send>;
 
 /// What is asked.
 pub(crate) enum Ask {
@@ -63,6 +66,14 @@ pub(crate) struct SelfPortrait {
     pub(crate) started: Instant,
 }
 
+/// How a term ended.
+pub(crate) enum Ended {
+    /// As it was told to.
+    Shutdown,
+    /// Another one begins, here or elsewhere; why this one ended.
+    Deposed(String),
+}
+
 /// What goes out once the journal has kept what it follows from.
 enum Outgoing {
     Machine(Effect),
@@ -82,8 +93,10 @@ enum Answer {
 
 pub(crate) struct Server {
     pub(crate) cluster: Cluster,
-    pub(crate) journal: Journal,
-    pub(crate) portrait: SelfPortrait,
+    log: AnyLog,
+    machine: ClusterConfig,
+    standing: watch::Receiver<Standing>,
+    pub(crate) portrait: Arc<SelfPortrait>,
     pub(crate) observer: Observer,
     pub(crate) history: History,
     pub(crate) clients: Clients,
@@ -102,19 +115,29 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(
-        cluster: Cluster,
-        journal: Journal,
-        portrait: SelfPortrait,
-        observer: Observer,
-        inputs: mpsc::UnboundedReceiver<Input>,
-    ) -> Self {
+    /// Begins the term.
+    pub(crate) fn begin(turns: Turns, term: &Term) -> Self {
+        let Turns { log, inputs, portrait, observer, mut history, machine, standing } = turns;
+        let cluster = Cluster::resume(now(), machine.clone(), &term.records);
+        let state = cluster.state();
+        tracing::info!(
+            cluster_id = %state.cluster_id(),
+            coordinator_epoch = %state.coordinator_epoch(),
+            new = term.created,
+            brokers = state.brokers().count(),
+            topics = state.topics().count(),
+            "active"
+        );
+        observer.events.note("active", format!("active in coordinator epoch {}", state.coordinator_epoch()));
+        history.begin_term();
         Self {
             cluster,
-            journal,
+            log,
+            machine,
+            standing,
             portrait,
             observer,
-            history: History::default(),
+            history,
             clients: Clients::default(),
             heard: HashMap::new(),
             inputs,
@@ -128,28 +151,29 @@ impl Server {
         }
     }
 
-    /// Runs until shutdown.
+    /// Runs until the term is over.
     ///
     /// # Errors
-    /// When the journal fails: what was decided may not be kept, so nothing more may be said.
-    pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), JournalError> {
+    /// When the log fails: what was decided may not be kept, so nothing more may be said.
+    pub(crate) async fn run(mut self, shutdown: &CancellationToken) -> Result<(Turns, Ended), RunError> {
         let mut round = Vec::new();
         loop {
             let due = self.cluster.next_deadline();
             let pause = due.map_or(Duration::MAX, |due| due.since(now()));
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => {
-                    self.turn_away();
-                    return Ok(());
-                }
+                () = shutdown.cancelled() => return Ok((self.into_turns(), Ended::Shutdown)),
+                lost = self.log.deposed() => return self.over(lost, round, Vec::new()),
                 // Before the timer: after a pause of this process the sockets may hold signs of life.
                 count = self.inputs.recv_many(&mut round, INPUTS_PER_ROUND_MAX) => {
                     if count == 0 {
-                        return Ok(());
+                        return Ok((self.into_turns(), Ended::Shutdown));
                     }
                 }
                 () = sleep(pause) => {}
+            }
+            if !self.log.held() {
+                return self.over(lease_over(), round, Vec::new());
             }
             let mut outgoing = Vec::new();
             for input in round.drain(..) {
@@ -158,24 +182,58 @@ impl Server {
             if due.is_some_and(|due| due <= now()) {
                 self.step(Event::Tick, &mut outgoing);
             }
-            self = self.keep(&mut outgoing).await?;
+            if let Err(lost) = self.keep(&mut outgoing).await {
+                return self.over(lost, round, outgoing);
+            }
             for out in outgoing {
                 self.send(out);
             }
-            if self.journal.wants_snapshot() {
-                self = self.snapshot().await?;
+            if let Err(lost) = self.log.compact(|| self.cluster.snapshot()).await {
+                return self.over(lost, round, Vec::new());
             }
         }
     }
 
-    /// What was queued and not begun is told so: it has had no effect.
-    fn turn_away(&mut self) {
-        self.inputs.close();
-        while let Ok(input) = self.inputs.try_recv() {
-            if let Input::Asked { reply, .. } = input {
-                reply.refuse(&shutting_down());
+    /// The end of a term that others may have ended. What was not begun has had no effect; what was decided
+    /// may have been kept or not, and nobody is told anything else.
+    fn over(
+        mut self,
+        lost: Lost,
+        unread: Vec<Input>,
+        undone: Vec<Outgoing>,
+    ) -> Result<(Turns, Ended), RunError> {
+        let why = match lost {
+            Lost::Deposed(why) => why,
+            Lost::Fatal(error) => return Err(error),
+        };
+        // Before the answers: a broker whose connection ends asks again whoever is active then.
+        for peer in self.peers.values() {
+            peer.close();
+        }
+        let not_active = answers::not_active(&self.standing.borrow());
+        for out in undone {
+            match out {
+                Outgoing::Read(reply, _) | Outgoing::Refuse(reply, _) => reply.refuse(&not_active),
+                Outgoing::Look(look) => look(Err(not_active.clone())),
+                Outgoing::Machine(_) => {}
             }
         }
+        let unknown = WireError::new(
+            ErrorCode::OutcomeUnknown,
+            format!("this coordinator stopped being the active one while it worked on that: {why}"),
+        );
+        for (_, (reply, _)) in self.repliers.drain() {
+            reply.refuse(&unknown.clone().hint("look whether it took effect before you send it again"));
+        }
+        for input in unread {
+            crate::turns::refuse(input, &self.portrait, &self.standing.borrow());
+        }
+        Ok((self.into_turns(), Ended::Deposed(why)))
+    }
+
+    fn into_turns(self) -> Turns {
+        let Self { log, inputs, portrait, observer, history, machine, standing, .. } = self;
+        Turns { log, inputs, portrait, observer, history, machine, standing }
     }
 
     fn take(&mut self, input: Input, outgoing: &mut Vec<Outgoing>) {
@@ -209,7 +267,10 @@ impl Server {
             Ask::LeaderInfo(request) => {
                 answers::leader_info(state, &request).map(|info| Answer::LeaderInfo(Box::new(info)))
             }
-            Ask::Hello(hello) => Ok(Answer::Hello(Box::new(self.hello(&hello)))),
+            Ask::Hello(hello) => {
+                let hello = answers::hello(&hello, &self.portrait, Some(state.cluster_id()), None);
+                Ok(Answer::Hello(Box::new(hello)))
+            }
             Ask::RegisterProducer(request) => {
                 tracing::debug!(client = %request.client, peer = peer.id(), "producer registered");
                 let producer_id = self.next_producer_id(outgoing);
@@ -258,20 +319,6 @@ impl Server {
         outgoing.extend(effects.into_iter().map(Outgoing::Machine));
     }
 
-    fn hello(&self, hello: &Hello) -> HelloReply {
-        tracing::debug!(client = %hello.client, "hello");
-        HelloReply {
-            version: PROTOCOL_VERSION.min(hello.version.max(1)),
-            process: "coordinator".to_owned(),
-            software: env!("CARGO_PKG_VERSION").to_owned(),
-            cluster_id: Some(self.cluster.state().cluster_id()),
-            broker_id: None,
-            max_frame_bytes: self.portrait.max_frame_bytes,
-            insecure: self.portrait.insecure,
-            unhealthy: None,
-        }
-    }
-
     /// The next id of the own block; a new block goes through the journal of this round first.
     fn next_producer_id(&mut self, outgoing: &mut Vec<Outgoing>) -> ProducerId {
         if self.producer_ids.is_empty() {
@@ -286,8 +333,8 @@ impl Server {
         id
     }
 
-    /// Makes everything that this round decided durable, with one sync.
-    async fn keep(mut self, outgoing: &mut Vec<Outgoing>) -> Result<Self, JournalError> {
+    /// Makes everything that this round decided durable, with one sync. On success the term stands, too.
+    async fn keep(&mut self, outgoing: &mut Vec<Outgoing>) -> Result<(), Lost> {
         let mut decisions: Vec<Vec<Record>> = Vec::new();
         outgoing.retain_mut(|out| match out {
             Outgoing::Machine(Effect::Journal(records)) => {
@@ -296,25 +343,10 @@ impl Server {
             }
             _ => true,
         });
-        if decisions.is_empty() {
-            return Ok(self);
+        if !decisions.is_empty() {
+            self.log.append(decisions).await?;
         }
-        let (journal, kept) = blocking(self.journal, move |journal| journal.append(&decisions)).await;
-        self.journal = journal;
-        kept.map(|()| self)
-    }
-
-    async fn snapshot(mut self) -> Result<Self, JournalError> {
-        let snapshot = self.cluster.snapshot();
-        let before = self.journal.bytes();
-        let (journal, kept) = blocking(self.journal, move |journal| journal.replace(&snapshot)).await;
-        self.journal = journal;
-        tracing::info!(
-            before_bytes = before,
-            after_bytes = self.journal.bytes(),
-            "journal replaced by a snapshot"
-        );
-        kept.map(|()| self)
+        if self.log.held() { Ok(()) } else { Err(lease_over()) }
     }
 
     fn send(&mut self, out: Outgoing) {
@@ -327,7 +359,7 @@ impl Server {
                 Answer::RegisterConsumer(body) => reply.reply::<RegisterConsumer>(Ok(&body), Vec::new()),
             },
             Outgoing::Refuse(reply, error) => reply.refuse(&error),
-            Outgoing::Look(look) => look(self),
+            Outgoing::Look(look) => look(Ok(self)),
             Outgoing::Machine(effect) => self.carry_out(effect),
         }
     }
@@ -338,7 +370,7 @@ impl Server {
             Effect::Reply(id, outcome) => {
                 if let Some((reply, alive)) = self.repliers.remove(&id) {
                     self.hear(alive, &outcome);
-                    answer_request(reply, outcome);
+                    answer_request(reply, outcome, &self.standing.borrow().peers);
                 }
             }
             Effect::Push(connection, info) => self.send_to(connection, 0, LeaderInfoRequest::KIND, &info),
@@ -382,10 +414,13 @@ impl Server {
     }
 }
 
-fn answer_request(reply: Replier, outcome: Result<Reply, WireError>) {
+fn answer_request(reply: Replier, outcome: Result<Reply, WireError>, peers: &[String]) {
     match outcome {
         Err(error) => reply.refuse(&error),
-        Ok(Reply::RegisterBroker(body)) => reply.reply_body(&*body, Vec::new()),
+        Ok(Reply::RegisterBroker(mut body)) => {
+            body.coordinators = peers.to_vec();
+            reply.reply_body(&*body, Vec::new());
+        }
         Ok(Reply::Heartbeat(body)) => reply.reply_body(&body, Vec::new()),
         Ok(Reply::ProposeIsr(body)) => reply.reply_body(&body, Vec::new()),
         Ok(Reply::StreamSilent(body)) => reply.reply_body(&body, Vec::new()),
@@ -402,15 +437,6 @@ async fn sleep(pause: Duration) {
     if pause == Duration::MAX { std::future::pending().await } else { tokio::time::sleep(pause).await }
 }
 
-/// Runs what blocks on the disk where it may, with the journal moved there and back.
-pub(crate) async fn blocking<R: Send + 'static>(
-    mut journal: Journal,
-    work: impl FnOnce(&mut Journal) -> R + Send + 'static,
-) -> (Journal, R) {
-    let done = tokio::task::spawn_blocking(move || {
-        let result = work(&mut journal);
-        (journal, result)
-    });
-    // It does not panic, and a runtime that is torn down takes this task with it.
-    done.await.expect("the journal's thread ended early")
+fn lease_over() -> Lost {
+    Lost::Deposed("its hold on the log ran out; this process may have been paused".to_owned())
 }

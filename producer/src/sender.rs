@@ -365,7 +365,7 @@ impl Sender {
         };
         match error {
             RequestError::Refused(refusal) if refusal.code == ErrorCode::NotLeader => {
-                cluster.note_not_leader(topic, self.partition, refusal.leader.as_ref());
+                cluster.note_not_leader(topic, self.partition, refusal.leader.as_deref());
             }
             _ if failure.give_up || failure.chain_broken => {}
             _ => cluster.note_failure(topic, self.partition, Some(&leader.known), &failure.why),

@@ -141,6 +141,8 @@ errors! {
     Disabled = 42, "DISABLED", GiveUp;
     /// What arrived is no protocol that is spoken here; the connection closes.
     Proto = 43, "PROTO", GiveUp;
+    /// This coordinator is not the active one; the answer says where that is, if it is known.
+    NotActive = 44, "NOT_ACTIVE", Refresh;
 }
 
 impl Serialize for ErrorCode {
@@ -167,7 +169,7 @@ pub struct LeaderHint {
     pub leader_epoch: LeaderEpoch,
 }
 
-/// An error as it travels: `{ok: false, code, error, message, hint?, leader?}`.
+/// An error as it travels: `{ok: false, code, error, message, hint?, leader?, coordinator?}`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[error("{}: {message}", code.name())]
 pub struct WireError {
@@ -178,13 +180,15 @@ pub struct WireError {
     /// What to do next, where that can be said.
     pub hint: Option<String>,
     /// Who leads, on [`ErrorCode::NotLeader`].
-    pub leader: Option<LeaderHint>,
+    pub leader: Option<Box<LeaderHint>>,
+    /// Where the active coordinator is reached, `host:port`, on [`ErrorCode::NotActive`].
+    pub coordinator: Option<String>,
 }
 
 impl WireError {
     /// An error without a hint.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None, leader: None }
+        Self { code, message: message.into(), hint: None, leader: None, coordinator: None }
     }
 
     /// [`ErrorCode::BadRequest`].
@@ -202,7 +206,14 @@ impl WireError {
     /// The same error, naming who leads.
     #[must_use]
     pub fn leader(mut self, leader: LeaderHint) -> Self {
-        self.leader = Some(leader);
+        self.leader = Some(Box::new(leader));
+        self
+    }
+
+    /// The same error, saying where the active coordinator is.
+    #[must_use]
+    pub fn coordinator(mut self, address: Option<String>) -> Self {
+        self.coordinator = address;
         self
     }
 }
@@ -218,7 +229,9 @@ struct WireErrorBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    leader: Option<LeaderHint>,
+    leader: Option<Box<LeaderHint>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    coordinator: Option<String>,
 }
 
 impl Serialize for WireError {
@@ -229,6 +242,7 @@ impl Serialize for WireError {
             message: self.message.clone(),
             hint: self.hint.clone(),
             leader: self.leader.clone(),
+            coordinator: self.coordinator.clone(),
         }
         .serialize(serializer)
     }
@@ -237,6 +251,7 @@ impl Serialize for WireError {
 impl<'de> Deserialize<'de> for WireError {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let body = WireErrorBody::deserialize(deserializer)?;
-        Ok(Self { code: body.code, message: body.message, hint: body.hint, leader: body.leader })
+        let WireErrorBody { code, message, hint, leader, coordinator, .. } = body;
+        Ok(Self { code, message, hint, leader, coordinator })
     }
 }

@@ -1,6 +1,7 @@
 //! The broker's one connection to the active coordinator: its session, its lease, and what it is told.
 
 mod apply;
+mod candidates;
 mod producer_ids;
 mod register;
 mod session;
@@ -13,6 +14,7 @@ use crate::clock;
 use crate::cluster_map::ClusterMap;
 use crate::config::{COORDINATOR_TIMEOUT, RECONNECT};
 use crate::error::BrokerError;
+use candidates::Candidates;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -226,22 +228,32 @@ pub(crate) async fn run(
 ) -> BrokerError {
     let mut pause = RECONNECT.0;
     let mut reminded: Option<Instant> = None;
-    let mut addresses = broker.config.coordinator.iter().cycle();
+    let mut candidates = Candidates::new(&broker.config.coordinator);
+    let mut tried = 0;
     loop {
-        let Some(address) = addresses.next() else {
+        let Some(address) = candidates.next() else {
             return BrokerError::Config("no coordinator address was given".to_owned());
         };
-        let reason = match register::register(&broker, address, &updates).await {
+        tried += 1;
+        let reason = match register::register(&broker, &address, candidates.count() == 1, &updates).await {
             Ok(registered) => {
                 pause = RECONNECT.0;
+                tried = 0;
                 reminded = None;
                 broker.set_coordinator_lost(None);
-                let reason = session::run(&broker, registered, &mut inputs, &updates).await;
+                candidates.learn(registered.coordinators.clone());
+                candidates.point_to(address.clone());
+                let reason =
+                    session::run(&broker, registered, candidates.count() == 1, &mut inputs, &updates).await;
                 broker.link.connection.send_replace(None);
                 tracing::warn!(address, reason, "the coordinator is lost");
                 reason
             }
             Err(register::Refused::ForGood(error)) => return error,
+            Err(register::Refused::Standby(active)) => {
+                candidates.point_to(active.clone());
+                format!("it is on standby; {active} is active")
+            }
             Err(register::Refused::Now(reason)) => {
                 if reminded.is_none_or(|at| at.elapsed() >= REMIND) {
                     tracing::warn!(address, reason, "waiting for the coordinator");
@@ -251,8 +263,12 @@ pub(crate) async fn run(
             }
         };
         broker.set_coordinator_lost(Some(format!("{address}: {reason}")));
+        // Everybody is asked once before the pauses grow.
         sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-        pause = (pause * 2).min(RECONNECT.1);
+        if tried >= candidates.count() {
+            tried = 0;
+            pause = (pause * 2).min(RECONNECT.1);
+        }
     }
 }
 

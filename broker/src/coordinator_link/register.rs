@@ -7,6 +7,7 @@ use crate::error::BrokerError;
 use crate::peers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use yak_protocol::error::{Action, ErrorCode, WireError};
@@ -15,6 +16,10 @@ use yak_protocol::message::{RegisterBroker, RegisterBrokerReply, ReplicaReport};
 use yak_protocol::net::{Connection, Incoming, RequestError};
 use yak_storage::Recovered;
 
+/// How long one of several coordinators may take to answer a registration before the next is asked: it may be
+/// paused, and another one active by now.
+const REGISTER_MAX: Duration = Duration::from_secs(2);
+
 /// A session that stands.
 pub(super) struct Registered {
     pub(super) connection: Connection,
@@ -22,30 +27,42 @@ pub(super) struct Registered {
     pub(super) session: Session,
     pub(super) heartbeat_ms: u64,
     pub(super) lease_ms: u64,
+    /// Where the coordinators are, as this one knows them.
+    pub(super) coordinators: Vec<String>,
 }
 
 /// Why there is none.
 pub(super) enum Refused {
     /// Try again.
     Now(String),
+    /// Another coordinator is active: there.
+    Standby(String),
     /// This broker cannot be part of that cluster as it is.
     ForGood(BrokerError),
 }
 
 /// Connects, registers, and makes what was granted durable before anything acts on it.
 ///
-/// The answer is waited for as long as the connection stands: a coordinator that was paused must not
-/// find a registration whose sender has hung up.
+/// The answer of a coordinator that is `alone` is waited for as long as the connection stands: if it was
+/// paused, it must not find a registration whose sender has hung up.
 pub(super) async fn register(
     broker: &Arc<Broker>,
     address: &str,
+    alone: bool,
     updates: &mpsc::UnboundedSender<Update>,
 ) -> Result<Registered, Refused> {
     let (connection, incoming) = peers::connect(address).await.map_err(Refused::Now)?;
     let resume = broker.link.granted();
     let request = request(broker, resume.as_ref()).await;
     let sent = clock::now();
-    let reply = match patiently(address, connection.request(&request, Vec::new())).await {
+    let asked = connection.request(&request, Vec::new());
+    let asked = async {
+        if alone { Ok(patiently(address, asked).await) } else { timeout(REGISTER_MAX, asked).await }
+    };
+    let Ok(answered) = asked.await else {
+        return Err(Refused::Now(format!("no answer within {} s; others are asked", REGISTER_MAX.as_secs())));
+    };
+    let reply = match answered {
         Ok(answer) => answer.body,
         Err(RequestError::Refused(error)) => return Err(refused(broker, resume.is_some(), error)),
         Err(other) => return Err(Refused::Now(other.to_string())),
@@ -73,6 +90,7 @@ pub(super) async fn register(
         session,
         heartbeat_ms: reply.heartbeat_ms.max(1),
         lease_ms: reply.lease_ms,
+        coordinators: reply.coordinators,
     })
 }
 
@@ -137,6 +155,10 @@ fn refused(broker: &Broker, resuming: bool, error: WireError) -> Refused {
             broker.link.set_granted(None);
             Refused::Now(error.to_string())
         }
+        ErrorCode::NotActive => match error.coordinator {
+            Some(active) => Refused::Standby(active),
+            None => Refused::Now(error.to_string()),
+        },
         _ if error.code.action() == Action::GiveUp => Refused::ForGood(BrokerError::Refused(error)),
         _ => Refused::Now(error.to_string()),
     }

@@ -27,8 +27,11 @@ use yak_protocol::net::{Connection, Incoming, RequestError};
 /// How many partitions' proposals go into one frame.
 const PROPOSALS_AT_ONCE: usize = 1000;
 /// How long a coordinator may leave heartbeats unanswered before the connection is given up. Far longer
-/// than a lease: a paused coordinator must find the connections as it left them.
+/// than a lease: a paused coordinator must find the connections as it left them. With several coordinators
+/// another one may be active by then: the connection is given up after a part of the lease.
 const SILENT_MAX: Duration = Duration::from_secs(60);
+/// Which part that is.
+const LEASE_PART: u32 = 3;
 
 type Answered<'a> = Pin<Box<dyn Future<Output = (Now, Result<HeartbeatReply, RequestError>)> + Send + 'a>>;
 
@@ -36,10 +39,13 @@ type Answered<'a> = Pin<Box<dyn Future<Output = (Now, Result<HeartbeatReply, Req
 pub(super) async fn run(
     broker: &Arc<Broker>,
     registered: Registered,
+    alone: bool,
     inputs: &mut Inputs,
     updates: &mpsc::UnboundedSender<Update>,
 ) -> String {
-    let Registered { connection, mut incoming, session, heartbeat_ms, lease_ms } = registered;
+    let Registered { connection, mut incoming, session, heartbeat_ms, lease_ms, .. } = registered;
+    let lease = Duration::from_millis(lease_ms);
+    let silent_max = if alone { SILENT_MAX } else { lease / LEASE_PART };
     let mut talk = Talk {
         broker,
         connection: connection.clone(),
@@ -80,11 +86,11 @@ pub(super) async fn run(
             _ = ticks.tick() => {
                 if answer.is_none() {
                     answer = Some(talk.heartbeat());
-                } else if heard.elapsed() > Duration::from_millis(lease_ms) {
+                } else if heard.elapsed() > silent_max.min(lease) {
                     broker.set_coordinator_lost(Some("it does not answer heartbeats".to_owned()));
-                    if heard.elapsed() > SILENT_MAX {
+                    if heard.elapsed() > silent_max {
                         connection.close();
-                        return format!("no answer to heartbeats for {} s", heard.elapsed().as_secs());
+                        return format!("no answer to heartbeats for {:.1} s", heard.elapsed().as_secs_f64());
                     }
                 }
             }

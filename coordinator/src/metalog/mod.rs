@@ -12,17 +12,24 @@
 //! The idea of a log with one writer per term, read to its end before the first write, is that of
 //! Viewstamped Replication and Raft; which records there are and what they mean is `yak-core`'s alone.
 
+mod any;
+mod single;
+
+pub(crate) use any::AnyLog;
+pub(crate) use single::Single;
+
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use yak_core::cluster::Record;
-use yak_protocol::ids::CoordinatorEpoch;
+use yak_protocol::text::Value;
 
 /// A term that has begun.
 #[derive(Debug)]
 pub struct Term {
-    /// Its number; its record is the last one of `records` and is kept.
-    pub epoch: CoordinatorEpoch,
-    /// Everything that is kept, in order: a history that leads to the state in which the term begins.
+    /// Everything that is kept, in order: a history that leads to the state in which the term begins. Its last
+    /// record is the `CoordinatorEpoch` that numbers the term.
     pub records: Vec<Record>,
     /// Whether there was nothing before, so that a new cluster was made just now.
     pub created: bool,
@@ -47,6 +54,8 @@ pub struct Standing {
     pub active: Option<Active>,
     /// Why nobody is, in words, where that is known: "2 of 3 peers cannot be reached: ...".
     pub trouble: Option<String>,
+    /// Where all coordinators are reached, as far as known: brokers and clients try those.
+    pub peers: Vec<String>,
 }
 
 /// The active coordinator.
@@ -100,9 +109,33 @@ pub trait MetaLog: Send + 'static {
     /// Who is active; changes as this process learns of it.
     fn standing(&self) -> watch::Receiver<Standing>;
 
-    /// For `BACKEND`, `stat` and health: names and values, most important first.
-    fn describe(&self) -> Vec<(String, String)>;
+    /// For looking at the log from elsewhere, at any time.
+    fn look(&self) -> Arc<dyn Look>;
+}
 
-    /// Why the next entry could not be kept, as far as that can be told without writing one.
+/// What can be seen of a log without disturbing who uses it.
+pub trait Look: Send + Sync {
+    /// For `BACKEND`: names and values, what it is called (`backend`) first.
+    fn describe(&self) -> Vec<(&'static str, Value)>;
+
+    /// For `METRICS`.
+    fn totals(&self) -> Totals;
+
+    /// Why the next entry could not be kept, as far as that can be told without writing one. May block.
     fn trouble(&self) -> Option<String>;
+}
+
+/// What was written since the process was started, and what is kept. Zero where a log does not know it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Totals {
+    /// How much is kept, in bytes.
+    pub bytes: u64,
+    /// Entries or records behind the last snapshot.
+    pub since_snapshot: u64,
+    /// Snapshots that were taken.
+    pub snapshots: u64,
+    /// Writes that were made durable.
+    pub syncs: u64,
+    /// How long all of those took.
+    pub sync_time: Duration,
 }

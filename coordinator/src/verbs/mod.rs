@@ -61,6 +61,10 @@ pub(crate) async fn run(session: &mut TextSession, front: &Front, command: &Comm
             };
             session.answer(&front.look(move |server| cluster::history(server, count)).await?).await
         }
+        "BACKEND" => {
+            command.plain(0)?;
+            session.answer(&process::backend(&*front.log)).await
+        }
         "CONF" => {
             command.plain(1)?;
             let settings = front.look(process::settings).await?;
@@ -69,13 +73,12 @@ pub(crate) async fn run(session: &mut TextSession, front: &Front, command: &Comm
         }
         "METRICS" => {
             command.plain(1)?;
-            session.answer(&front.look(process::metrics).await?.table(command.prefix())).await
+            session.answer(&front.look_with_log(process::metrics).await?.table(command.prefix())).await
         }
         verb => {
             command.plain(0)?;
             let table = match verb {
                 "INFO" => process::info,
-                "BACKEND" => process::backend,
                 "BROKERS" => cluster::brokers,
                 "LEASES" => cluster::leases,
                 "CLIENTS" => cluster::clients,

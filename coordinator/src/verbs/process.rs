@@ -1,12 +1,12 @@
 //! This process: what it is, what it was told, what it counts, and its journal.
 
-use crate::clock::ms_since_1970;
+use crate::metalog::Look;
 use crate::server::Server;
 use yak_protocol::defaults;
 use yak_protocol::net::{ListenerConfig, limits};
-use yak_protocol::text::{Metrics, Settings, Table, Value, rfc3339};
+use yak_protocol::text::{Metrics, Settings, Table, Value};
 
-fn named<const N: usize>(rows: [(&'static str, Value); N]) -> Table {
+fn named(rows: impl IntoIterator<Item = (&'static str, Value)>) -> Table {
     let mut table = Table::new(&["NAME", "VALUE"]);
     for (name, value) in rows {
         table.push([Value::from(name), value]);
@@ -43,21 +43,8 @@ pub(super) fn info(server: &Server) -> Table {
     ])
 }
 
-pub(super) fn backend(server: &Server) -> Table {
-    let (journal, totals) = (&server.journal, server.journal.totals());
-    let last = totals.last_sync;
-    named([
-        ("backend", "own".into()),
-        ("file", journal.path().display().to_string().into()),
-        ("bytes", journal.bytes().into()),
-        ("snapshot_bytes", journal.snapshot_bytes().into()),
-        ("records_since_snapshot", totals.records_since_snapshot.into()),
-        ("last_entry", journal.last_entry().into()),
-        ("snapshots", totals.snapshots.into()),
-        ("syncs", totals.syncs.into()),
-        ("last_sync", last.map(|(at, _)| rfc3339(ms_since_1970(at))).into()),
-        ("last_sync_us", last.map(|(_, took)| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)).into()),
-    ])
+pub(super) fn backend(log: &dyn Look) -> Table {
+    named(log.describe())
 }
 
 /// Every setting but the listener's.
@@ -92,12 +79,12 @@ pub(super) fn with_listener(mut settings: Settings, listener: &ListenerConfig) -
     settings
 }
 
-pub(super) fn metrics(server: &Server) -> Metrics {
+pub(super) fn metrics(server: &Server, log: &dyn Look) -> Metrics {
     let mut metrics = Metrics::default();
     let state = server.cluster.state();
     let (alive, leaderless) = health(server);
     let (elections, isr_changes, fences) = server.history.counts();
-    let (journal, totals) = (&server.journal, server.journal.totals());
+    let totals = log.totals();
     let below = state.partitions().filter(|info| info.isr.len() < info.min_isr as usize).count();
     let short = state.partitions().filter(|info| info.isr.len() < info.replicas.len()).count();
     metrics.gauge(
@@ -123,12 +110,8 @@ pub(super) fn metrics(server: &Server) -> Metrics {
     metrics.counter("yak_elections_total", "changes of a partition's leader", elections);
     metrics.counter("yak_isr_changes_total", "changes of a partition's ISR", isr_changes);
     metrics.counter("yak_fencings_total", "times that a broker was fenced", fences);
-    metrics.gauge("yak_journal_bytes", "size of the journal", journal.bytes());
-    metrics.gauge(
-        "yak_journal_records",
-        "records in it behind the last snapshot",
-        totals.records_since_snapshot,
-    );
+    metrics.gauge("yak_journal_bytes", "size of the journal", totals.bytes);
+    metrics.gauge("yak_journal_records", "records in it behind the last snapshot", totals.since_snapshot);
     metrics.counter("yak_journal_snapshots_total", "snapshots that were taken", totals.snapshots);
     metrics.counter("yak_journal_syncs_total", "syncs of the journal", totals.syncs);
     metrics.counter("yak_journal_sync_seconds_total", "time that those took", totals.sync_time);

@@ -21,11 +21,22 @@ pub(crate) async fn word(front: &Front, word: Word) -> String {
         Word::Envi => return environment(env!("CARGO_PKG_VERSION")),
         Word::Isro => front.look(|_| "rw".to_owned()).await,
         Word::Srvr => front.look(server).await,
-        Word::Stat => front.look(|it| format!("{}\n{}", server(it), stat_of_connections(&it.observer))).await,
-        Word::Mntr => front.look(|it| process::metrics(it).mntr()).await,
+        Word::Stat => {
+            front
+                .look(|it| {
+                    format!(
+                        "{}
+{}",
+                        server(it),
+                        stat_of_connections(&it.observer)
+                    )
+                })
+                .await
+        }
+        Word::Mntr => front.look_with_log(|it, log| process::metrics(it, log).mntr()).await,
         Word::Conf => front.look(|it| process::settings(it).conf()).await,
         Word::Dump => front.look(dump).await,
-        Word::Dirs => front.look(|it| lines(&process::backend(it))).await,
+        Word::Dirs => Ok(lines(&process::backend(&*front.log))),
         Word::Tops => front.look(|it| lines(&text::cluster::topics(&metadata(it)))).await,
         Word::Isrs => front.look(|it| lines(&text::cluster::isr(&metadata(it)))).await,
         Word::Lead => front.look(|it| lines(&text::cluster::leaders(&metadata(it)))).await,
@@ -34,13 +45,18 @@ pub(crate) async fn word(front: &Front, word: Word) -> String {
     seen.unwrap_or_else(|error| error.to_string())
 }
 
-/// `imok` only if the one task answers, and the journal could take another entry.
+/// `imok` only if a coordinator is active, and this one, if it is that, answers and could keep another entry.
 async fn ruok(front: &Front) -> String {
-    let looked = timeout(SERVES_WITHIN, front.look(|server| server.journal.look())).await;
-    let trouble = match looked {
+    let trouble = match timeout(SERVES_WITHIN, front.look(|_| ())).await {
         Err(_) => Some(format!("nothing is decided since {} s; its disk may hang", SERVES_WITHIN.as_secs())),
+        Ok(Err(_)) if front.standing.borrow().active.is_some() => None,
         Ok(Err(error)) => Some(error.message),
-        Ok(Ok(journal)) => tokio::task::spawn_blocking(move || journal.trouble()).await.unwrap_or(None),
+        Ok(Ok(())) => None,
+    };
+    let log = front.log.clone();
+    let trouble = match trouble {
+        None => tokio::task::spawn_blocking(move || log.trouble()).await.unwrap_or(None),
+        some => some,
     };
     trouble.map_or_else(|| "imok".to_owned(), |trouble| format!("imno: {trouble}"))
 }

@@ -101,7 +101,9 @@ impl Harness {
             Some(runtime) => runtime.spawn(run),
             None => tokio::spawn(run),
         });
-        self.metadata().await; // it answers once its journal has been replayed
+        let client = self.client().await;
+        eventually("it is active", async || client.request(&Metadata::default(), Vec::new()).await.ok())
+            .await;
     }
 
     /// Ends it as `kill -9` would: nothing is flushed or said any more.

@@ -96,12 +96,34 @@ impl Cluster {
     /// # Panics
     /// When the journal breaks an invariant.
     #[must_use]
-    pub fn recover(now: Now, config: ClusterConfig, journal: Vec<Record>, effects: &mut Vec<Effect>) -> Self {
-        let mut state = State::default();
-        journal.iter().for_each(|record| state.apply(record));
-        let term = Record::CoordinatorEpoch { epoch: state.coordinator_epoch().next() };
-        state.apply(&term);
+    pub fn recover(
+        now: Now,
+        config: ClusterConfig,
+        mut journal: Vec<Record>,
+        effects: &mut Vec<Effect>,
+    ) -> Self {
+        let term = Self::next_term(&journal);
+        journal.push(term.clone());
         effects.push(Effect::Journal(vec![term]));
+        Self::resume(now, config, &journal)
+    }
+
+    /// The record that begins the term after a journal.
+    ///
+    /// # Panics
+    /// When the journal breaks an invariant.
+    #[must_use]
+    pub fn next_term(journal: &[Record]) -> Record {
+        Record::CoordinatorEpoch { epoch: State::replay(journal).coordinator_epoch().next() }
+    }
+
+    /// Replays a journal whose last record began the term that this machine decides in.
+    ///
+    /// # Panics
+    /// When the journal breaks an invariant.
+    #[must_use]
+    pub fn resume(now: Now, config: ClusterConfig, journal: &[Record]) -> Self {
+        let state = State::replay(journal);
         let unfenced = state.brokers().filter(|broker| !broker.info.fenced).map(|broker| broker.info.id);
         let liveness = Liveness::start(now, config.lease, unfenced);
         Self { config, state, liveness, gave_producer_ids: false }

@@ -65,6 +65,7 @@ impl Cluster {
             lease_ms: millis(self.config.lease),
             producer_ids_from,
             producer_ids_count,
+            coordinators: Vec::new(), // the shell knows
             leader_info: self.state.leader_info(),
         })
     }

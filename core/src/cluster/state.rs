@@ -48,11 +48,22 @@ pub struct State {
 }
 
 impl State {
+    /// The state that a history leads to.
+    ///
+    /// # Panics
+    /// When a record breaks an invariant.
+    #[must_use]
+    pub fn replay<'a>(history: impl IntoIterator<Item = &'a Record>) -> Self {
+        let mut state = Self::default();
+        history.into_iter().for_each(|record| state.apply(record));
+        state
+    }
+
     /// Carries out one change. Replaying a journal record by record rebuilds the state.
     ///
     /// # Panics
     /// When a record breaks an invariant: the journal would promise what the protocol forbids.
-    pub(super) fn apply(&mut self, record: &Record) {
+    pub fn apply(&mut self, record: &Record) {
         match record {
             Record::Cluster { cluster_id } => self.cluster_id = *cluster_id,
             Record::CoordinatorEpoch { epoch } => {

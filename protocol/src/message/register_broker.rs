@@ -87,6 +87,9 @@ pub struct RegisterBrokerReply {
     pub producer_ids_from: i64,
     /// How many of them.
     pub producer_ids_count: u32,
+    /// Where the coordinators are reached, as far as this one knows; empty = only itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub coordinators: Vec<String>,
     /// Everything the broker needs to know; later changes are pushed.
     pub leader_info: LeaderInfo,
 }

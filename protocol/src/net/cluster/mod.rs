@@ -61,6 +61,8 @@ pub struct Cluster(Arc<Inner>);
 
 struct Inner {
     bootstrap: Vec<String>,
+    /// Where coordinators that are not active said that the active one is; the newest last.
+    pointed_to: Mutex<Vec<String>>,
     options: ClientOptions,
     links: Links,
     view: RwLock<View>,
@@ -70,6 +72,9 @@ struct Inner {
     refreshing: Refreshing,
     newest: watch::Sender<Arc<MetadataReply>>,
 }
+
+/// How many addresses that others pointed to are remembered: more than a cluster has coordinators.
+const POINTED_TO_MAX: usize = 8;
 
 /// How long a topic that was just made may be unknown to a process that lags behind.
 const EXPECTED_MAX: Duration = Duration::from_secs(5);
@@ -90,6 +95,7 @@ impl Cluster {
         let (newest, _) = watch::channel(Arc::new(MetadataReply::default()));
         Self(Arc::new(Inner {
             bootstrap: addresses,
+            pointed_to: Mutex::default(),
             links: Links::new(options.connect.clone()),
             options,
             view: RwLock::default(),
@@ -165,6 +171,17 @@ impl Cluster {
         let now = Instant::now();
         expected.retain(|(known, until)| *until > now && known != name);
         expected.push((name.to_owned(), now + EXPECTED_MAX));
+    }
+
+    /// Remembers where a coordinator that is not active says that the active one is.
+    fn note_refusal(&self, error: &WireError) {
+        let Some(address) = &error.coordinator else { return };
+        let mut pointed_to = self.0.pointed_to.lock().unwrap_or_else(PoisonError::into_inner);
+        pointed_to.retain(|known| known != address);
+        if pointed_to.len() == POINTED_TO_MAX {
+            pointed_to.remove(0);
+        }
+        pointed_to.push(address.clone());
     }
 
     /// Says that this broker does not lead the partition. A hint that is newer than what is known is

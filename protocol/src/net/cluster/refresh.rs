@@ -7,6 +7,7 @@ use super::error::ClusterError;
 use super::trouble::Cause;
 use crate::message::{Metadata, MetadataReply};
 use crate::net::connection::Connection;
+use crate::net::pending::RequestError;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::collections::HashSet;
@@ -75,12 +76,8 @@ impl Cluster {
                 let everything = Metadata::default();
                 match timeout(ANSWER_MAX, connection.request(&everything, Vec::new())).await {
                     Ok(Ok(answer)) => Ok(answer.body),
-                    Ok(Err(error)) => Err(error.to_string()),
-                    Err(_) => Err(format!(
-                        "no answer from {} within {} s",
-                        connection.address(),
-                        ANSWER_MAX.as_secs()
-                    )),
+                    Ok(Err(error)) => Err(error),
+                    Err(_) => Err(RequestError::Timeout(ANSWER_MAX)),
                 }
             })
             .await?;
@@ -125,6 +122,7 @@ impl Cluster {
         let mut seen = HashSet::new();
         let mut all: Vec<String> = self.view(super::view::View::addresses);
         all.extend(self.0.bootstrap.iter().cloned());
+        all.extend(self.0.pointed_to.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
         all.retain(|address| !avoid.contains(address) && seen.insert(address.clone()));
         let (mut open, mut others): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|address| self.0.links.is_open(address));
@@ -144,7 +142,7 @@ impl Cluster {
     async fn race<T>(
         &self,
         avoid: &[String],
-        ask: impl AsyncFn(Connection) -> Result<T, String>,
+        ask: impl AsyncFn(Connection) -> Result<T, RequestError>,
     ) -> Result<T, String> {
         let mut candidates = self.candidates(avoid).into_iter();
         let mut running = FuturesUnordered::new();
@@ -171,10 +169,15 @@ impl Cluster {
     async fn attempt<T>(
         &self,
         address: String,
-        ask: &impl AsyncFn(Connection) -> Result<T, String>,
+        ask: &impl AsyncFn(Connection) -> Result<T, RequestError>,
     ) -> Result<T, String> {
         let connection = self.connection_to(&address).await.map_err(|error| error.to_string())?;
-        ask(connection).await
+        ask(connection).await.map_err(|error| {
+            if let RequestError::Refused(refused) = &error {
+                self.note_refusal(refused);
+            }
+            format!("{address}: {error}")
+        })
     }
 }
 

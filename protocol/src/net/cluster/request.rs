@@ -97,7 +97,7 @@ impl Cluster {
                     let asked = self.ask_leader(&connection, topic, partition, &leader, message, bin.clone());
                     match timeout_at(deadline, asked).await {
                         Ok(Err(RequestError::Refused(error))) if points_elsewhere(&error, &leader) => {
-                            self.note_not_leader(topic, partition, error.leader.as_ref());
+                            self.note_not_leader(topic, partition, error.leader.as_deref());
                             continue;
                         }
                         outcome => match self.judge::<M>(outcome.map_err(|_| ()), &connection) {
@@ -173,6 +173,7 @@ impl Cluster {
     }
 
     fn judge_refusal(&self, error: WireError) -> Failed {
+        self.note_refusal(&error);
         match error.code.action() {
             Action::Retry | Action::Refresh => Failed::Again(error.message),
             Action::GiveUp | Action::Unknown | Action::Reopen => Failed::Final(ClusterError::Refused(error)),
