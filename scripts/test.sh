@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests: `scripts/test.sh`. Needs a Rust toolchain and a C compiler; installs nc and ncat where it may.
+# All tests: `scripts/test.sh`. Needs a Rust toolchain and a C compiler; installs nc, ncat and a Redis where it may.
 set -euo pipefail
 
 usage() {
@@ -35,6 +35,8 @@ packages() {
   # Another nc than that of netcat-openbsd does not know -N.
   grep -q -- -N <(nc -h 2>&1 || true) || missing+=(netcat-openbsd)
   command -v ncat >/dev/null || missing+=(ncat)
+  # The server is also in redis-tools, as redis-check-rdb: without the service that redis-server would start.
+  command -v redis-server >/dev/null || command -v redis-check-rdb >/dev/null || missing+=(redis-tools)
   [ ${#missing[@]} -gt 0 ] || return 0
   local as_root=()
   if [ "$(id -u)" != 0 ]; then
@@ -45,7 +47,7 @@ packages() {
     >/dev/null 2>&1 || echo "SKIPPED: what needs ${missing[*]}, which could not be installed"
 }
 
-step "Debian packages for the tests with nc and ncat"
+step "Debian packages for the tests with nc, ncat and Redis"
 packages
 
 step "unit, golden, property, simulation, search, storage and cluster tests"

@@ -305,7 +305,7 @@ fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Journa
 }
 
 /// Makes the folder, and its name durable.
-fn make_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
@@ -317,7 +317,8 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
-fn lock(dir: &Path) -> Result<File, JournalError> {
+/// Takes the data dir for this process.
+pub(crate) fn lock(dir: &Path) -> Result<File, JournalError> {
     let path = dir.join(LOCK);
     let file = OpenOptions::new()
         .create(true)

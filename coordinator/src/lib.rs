@@ -8,6 +8,7 @@ mod front;
 mod history;
 pub mod journal;
 pub mod metalog;
+pub mod redis;
 mod server;
 mod turns;
 mod verbs;
@@ -77,6 +78,9 @@ pub enum RunError {
     /// Its journal cannot be used, or failed while it ran.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// What it needs for its Redis is not there.
+    #[error(transparent)]
+    Redis(#[from] redis::RedisLogError),
     /// Brokers could not hold on to their lease.
     #[error("the lease ({lease:?}) must be at least twice the heartbeat ({heartbeat:?})")]
     LeaseTooShort {
