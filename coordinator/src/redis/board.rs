@@ -3,7 +3,7 @@
 use super::entry::Header;
 use super::survey::{Durability, Survey};
 use crate::clock;
-use crate::metalog::{Active, Standing};
+use crate::metalog::{Active, Look, Standing, Totals};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -14,6 +14,8 @@ use yak_protocol::text::Value;
 #[derive(Debug)]
 pub(super) struct Board {
     host: String,
+    /// Where this process is reached.
+    address: String,
     facts: Mutex<Facts>,
     standing: watch::Sender<Standing>,
 }
@@ -31,16 +33,6 @@ struct Facts {
     /// The last one that was logged.
     logged: String,
     totals: Totals,
-}
-
-/// What was written since this process was started.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Totals {
-    pub bytes: u64,
-    pub entries_since_snapshot: u64,
-    pub snapshots: u64,
-    pub writes: u64,
-    pub write_time: Duration,
 }
 
 /// Who has the lease, as it was last seen.
@@ -62,8 +54,9 @@ pub(super) struct Found {
 }
 
 impl Board {
-    pub(super) fn new(host: String) -> Self {
-        Self { host, facts: Mutex::default(), standing: watch::Sender::new(Standing::default()) }
+    pub(super) fn new(host: String, address: String) -> Self {
+        let standing = Standing { peers: vec![address.clone()], ..Standing::default() };
+        Self { host, address, facts: Mutex::default(), standing: watch::Sender::new(standing) }
     }
 
     pub(super) fn standing(&self) -> watch::Receiver<Standing> {
@@ -89,7 +82,8 @@ impl Board {
     /// A look from outside of a term: who is active, or why nobody is.
     pub(super) fn looked(&self, found: Found, trouble: Option<&str>) {
         let Found { lease, token, end, length } = found;
-        let active = lease.as_ref().map(|lease| Active {
+        let coordinator = lease.as_ref().filter(|lease| !lease.address.is_empty());
+        let active = coordinator.map(|lease| Active {
             name: lease.name.clone(),
             address: lease.address.clone(),
             myself: false,
@@ -148,70 +142,79 @@ impl Board {
     }
 
     /// The journal that a term begins with is that long.
-    pub(super) fn totals_are(&self, bytes: u64, entries_since_snapshot: u64) {
+    pub(super) fn totals_are(&self, bytes: u64, since_snapshot: u64) {
         let mut facts = self.facts();
-        (facts.totals.bytes, facts.totals.entries_since_snapshot) = (bytes, entries_since_snapshot);
+        (facts.totals.bytes, facts.totals.since_snapshot) = (bytes, since_snapshot);
     }
 
-    /// The term of this process is over.
-    pub(super) fn over(&self, words: &str) {
+    /// The term of this process with that token is over. Not news once there is a later one.
+    pub(super) fn over(&self, token: u64, words: &str) {
         let mut facts = self.facts();
+        if facts.token > token {
+            return;
+        }
         (facts.lease, facts.trouble) = (None, Some(words.to_owned()));
-        drop(facts);
         self.stand(None, Some(words.to_owned()));
     }
 
     fn stand(&self, active: Option<Active>, trouble: Option<String>) {
         self.standing.send_if_modified(|standing| {
             let news = (&standing.active, &standing.trouble) != (&active, &trouble);
+            // No other standby is known; whoever was active last may be again.
+            if let Some(active) = &active {
+                standing.peers = vec![active.address.clone(), self.address.clone()];
+                standing.peers.dedup();
+            }
             (standing.active, standing.trouble) = (active, trouble);
             news
         });
     }
+}
 
-    pub(super) fn trouble(&self) -> Option<String> {
+impl Look for Board {
+    fn trouble(&self) -> Option<String> {
         self.facts().trouble.clone()
     }
 
-    /// Names and values, most important first.
-    pub(super) fn describe(&self) -> Vec<(&'static str, Value)> {
+    fn totals(&self) -> Totals {
+        self.facts().totals
+    }
+
+    fn describe(&self) -> Vec<(&'static str, Value)> {
         let facts = self.facts();
-        let text = |text: Option<String>| text.map_or(Value::None, Value::Text);
-        let survey = facts.survey.as_ref();
-        let lease = facts.lease.as_ref();
+        let (survey, lease, totals) = (facts.survey.as_ref(), facts.lease.as_ref(), facts.totals);
         let remaining =
             lease.and_then(|lease| lease.until).map(|until| until.0.saturating_sub(clock::now().0));
         let durability = survey.map(|survey| match survey.durability {
-            Durability::Synced => "every write synced".to_owned(),
-            Durability::Weaker => "weaker than every write synced".to_owned(),
-            Durability::Unknown => "unknown".to_owned(),
+            Durability::Synced => "every write synced",
+            Durability::Weaker => "weaker than every write synced",
+            Durability::Unknown => "unknown",
         });
-        let warnings = survey.map(|survey| survey.warnings.clone()).unwrap_or_default();
         vec![
-            ("backend", Value::Text("redis".to_owned())),
-            ("host", Value::Text(self.host.clone())),
-            ("version", text(survey.map(|survey| survey.version.clone()))),
-            ("trouble", text(facts.trouble.clone())),
-            ("lease_holder", text(lease.map(|lease| lease.name.clone()))),
-            ("lease_address", text(lease.map(|lease| lease.address.clone()))),
-            ("lease_remaining_ms", remaining.map_or(Value::None, |ms| Value::Number(ms.into()))),
-            ("token", Value::Number(facts.token.into())),
-            ("journal_entries", Value::Number(facts.length.into())),
-            ("journal_end", facts.end.map_or(Value::None, |end| Value::Number(end.sequence.into()))),
-            ("journal_bytes", Value::Number(facts.totals.bytes.into())),
-            ("entries_since_snapshot", Value::Number(facts.totals.entries_since_snapshot.into())),
-            ("snapshots", Value::Number(facts.totals.snapshots.into())),
-            ("writes", Value::Number(facts.totals.writes.into())),
-            ("write_ms", milliseconds(facts.totals.write_time)),
-            ("data_lost", text(facts.lost_data.clone())),
-            ("durability", text(durability)),
-            ("settings", text(survey.map(|survey| survey.settings.clone()))),
-            ("warnings", Value::List(warnings.into_iter().map(Value::Text).collect())),
-            ("ping_ms", facts.ping.map_or(Value::None, milliseconds)),
+            ("backend", "redis".into()),
+            ("host", (&self.host).into()),
+            ("version", survey.map(|survey| &survey.version).into()),
+            ("trouble", facts.trouble.as_ref().into()),
+            ("lease_holder", lease.map(|lease| &lease.name).into()),
+            ("lease_address", lease.map(|lease| &lease.address).into()),
+            ("lease_remaining_ms", remaining.into()),
+            ("token", facts.token.into()),
+            ("journal_entries", facts.length.into()),
+            ("journal_end", facts.end.map(|end| end.sequence).into()),
+            ("journal_bytes", totals.bytes.into()),
+            ("entries_since_snapshot", totals.since_snapshot.into()),
+            ("snapshots", totals.snapshots.into()),
+            ("writes", totals.syncs.into()),
+            ("write_ms", milliseconds(totals.sync_time).into()),
+            ("data_lost", facts.lost_data.as_ref().into()),
+            ("durability", durability.into()),
+            ("settings", survey.map(|survey| &survey.settings).into()),
+            ("warnings", survey.map(|survey| survey.warnings.clone()).unwrap_or_default().into()),
+            ("ping_ms", facts.ping.map(milliseconds).into()),
         ]
     }
 }
 
-fn milliseconds(time: Duration) -> Value {
-    Value::Number(i128::try_from(time.as_millis()).unwrap_or(i128::MAX))
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -46,9 +46,12 @@ struct Look {
 
 impl Look {
     fn from(answer: &Answer, host: &str) -> Result<Self, Trouble> {
-        let holder = answer.text(3);
-        let mut holder = holder.splitn(3, ' ').skip(1).map(str::to_owned);
-        let (node, address) = (holder.next().unwrap_or_default(), holder.next().unwrap_or_default());
+        let (lease, holder) = (answer.text(0), answer.text(3));
+        let mut holder = holder.splitn(4, ' ').skip(1).map(str::to_owned);
+        let mut next = || holder.next().unwrap_or_default();
+        let (node, name, address) = (next(), next(), next());
+        // Whoever set the lease otherwise is not the one who took it last.
+        let (node, address) = if name == lease { (node, address) } else { Default::default() };
         let end = answer.text(4);
         let header = Header::parse(end.as_bytes());
         let length = answer.number(5).unwrap_or(0);
@@ -61,7 +64,7 @@ impl Look {
         let token = answer.number(2).unwrap_or(0).max(header.map_or(0, |end| end.epoch));
         let until = answer.number(1).map(|ms: u64| Now(clock::now().0 + ms));
         let known = Header::parse(answer.text(6).as_bytes());
-        Ok(Self { lease: answer.text(0), until, token, node, address, end: header, length, known })
+        Ok(Self { lease, until, token, node, address, end: header, length, known })
     }
 
     fn found(&self) -> Found {
@@ -168,6 +171,10 @@ impl RedisLog {
                 "the lease of {lease} never runs out; if that one is not running, delete the key {}",
                 self.shared.keys.lease()
             )),
+            Some(_) if address.is_empty() => Some(format!(
+                "{} is set to {lease}, and not by a coordinator; it is waited for",
+                self.shared.keys.lease()
+            )),
             Some(_) if namesake => Some(format!(
                 "another coordinator is called {lease}, too, at {address}; give each an id of its own"
             )),
@@ -209,8 +216,7 @@ impl RedisLog {
             records = Cluster::format(ClusterId(uuid::Uuid::new_v4().as_u128()));
             tenure.replace(&records).await.map_err(Trouble::Broken)?;
         }
-        let epoch = CoordinatorEpoch(token);
-        let term = Record::CoordinatorEpoch { epoch };
+        let term = Record::CoordinatorEpoch { epoch: CoordinatorEpoch(token) };
         tenure.append(&[vec![term.clone()]]).await.map_err(Trouble::Broken)?;
         records.push(term);
         shared.note_seen(|seen| {
@@ -221,7 +227,7 @@ impl RedisLog {
         if tenure.remaining().is_zero() {
             return Err(Trouble::Refused("the lease ran out before the term had begun".to_owned()));
         }
-        Ok(Step::Won(Box::new(tenure), Term { epoch, records, created }))
+        Ok(Step::Won(Box::new(tenure), Term { records, created }))
     }
 
     /// Reads the journal, to its end: nobody else adds to it from now on.

@@ -41,12 +41,12 @@ impl Keeper {
     pub(super) fn start(shared: Arc<Shared>, token: u64, sent: Now) -> Self {
         let until = Arc::new(AtomicU64::new(shared.held_until(sent)));
         let (sender, over) = watch::channel(None);
-        let mut renewals = Renewals { shared, token, until: until.clone(), link: None };
+        let mut renewals = Renewals { shared, token, until: until.clone(), link: None, writing: None };
         renewals.note(sent, Duration::ZERO);
         let task = tokio::spawn(async move {
             let words = renewals.run().await;
             renewals.until.store(0, Ordering::SeqCst);
-            renewals.shared.board.over(&words);
+            renewals.shared.board.over(token, &words);
             let _ = sender.send(Some(words));
         });
         Self { until, over, task }
@@ -75,6 +75,7 @@ struct Renewals {
     token: u64,
     until: Arc<AtomicU64>,
     link: Option<Link>,
+    writing: Option<JoinHandle<()>>,
 }
 
 impl Renewals {
@@ -94,9 +95,7 @@ impl Renewals {
                 Ok(Outcome::Renewed) => {
                     trouble = None;
                     pause = lease / 3;
-                    if let Err(error) = self.shared.persist().await {
-                        tracing::warn!(%error, "what was seen of the journal is not written down");
-                    }
+                    self.write_down();
                 }
                 Ok(Outcome::Lost(words)) => return words,
                 Err(failed) => {
@@ -107,6 +106,14 @@ impl Renewals {
                     pause = RETRY;
                 }
             }
+        }
+    }
+
+    /// What was seen becomes durable without making a renewal wait for a slow disk.
+    fn write_down(&mut self) {
+        if self.writing.as_ref().is_none_or(JoinHandle::is_finished) {
+            let shared = self.shared.clone();
+            self.writing = Some(tokio::spawn(async move { shared.try_persist().await }));
         }
     }
 

@@ -28,7 +28,7 @@ mod tenure;
 pub use target::{Secret, Target, TargetError};
 
 use crate::JournalError;
-use crate::metalog::{Lost, MetaLog, Standing, Term};
+use crate::metalog::{Look, Lost, MetaLog, Standing, Term};
 use board::Board;
 use campaign::Step;
 use link::Link;
@@ -52,6 +52,9 @@ const LEASE_MIN: Duration = Duration::from_millis(300);
 const SNAPSHOT_BYTES_MIN: u64 = 1 << 20;
 /// A journal is replaced by a snapshot when it has grown to so many times the last one.
 const SNAPSHOT_GROWTH: u64 = 4;
+
+/// What a call in no term is answered.
+const NO_TERM: &str = "no term is under way";
 
 /// What a coordinator is told about its Redis.
 #[derive(Clone, Debug)]
@@ -133,7 +136,7 @@ struct Shared {
     config: RedisConfig,
     host: String,
     keys: Keys,
-    board: Board,
+    board: Arc<Board>,
     seen: Mutex<Seen>,
     file: Mutex<SeenFile>,
 }
@@ -180,6 +183,13 @@ impl Shared {
         });
         kept.await.expect("writing what was seen does not panic")
     }
+
+    /// The same, where less of it can only mean that a loss is not noticed.
+    async fn try_persist(self: &Arc<Self>) {
+        if let Err(error) = self.persist().await {
+            tracing::warn!(%error, "what was seen of the journal is not written down");
+        }
+    }
 }
 
 /// The metadata log of one coordinator.
@@ -207,7 +217,7 @@ impl RedisLog {
         let host = config.target.to_string();
         let shared = Shared {
             keys: Keys::new(&config.target.prefix),
-            board: Board::new(host.clone()),
+            board: Arc::new(Board::new(host.clone(), config.address.clone())),
             host,
             config,
             seen: Mutex::new(seen),
@@ -216,9 +226,8 @@ impl RedisLog {
         Ok(Self { shared: Arc::new(shared), link: None, tenure: None })
     }
 
-    fn over(&mut self, words: String) -> Lost {
-        self.tenure = None;
-        self.shared.board.over(&words);
+    fn over(&self, token: u64, words: String) -> Lost {
+        self.shared.board.over(token, &words);
         Lost::Deposed(words)
     }
 }
@@ -246,9 +255,9 @@ impl MetaLog for RedisLog {
     async fn append(&mut self, decisions: Vec<Vec<Record>>) -> Result<(), Lost> {
         // Not put back by a call that is dropped in the middle: nobody knows then what was kept.
         let Some(mut tenure) = self.tenure.take() else {
-            return Err(self.over("no term is under way".to_owned()));
+            return Err(Lost::Deposed(NO_TERM.to_owned()));
         };
-        tenure.append(&decisions).await.map_err(|words| self.over(words))?;
+        tenure.append(&decisions).await.map_err(|words| self.over(tenure.token(), words))?;
         self.tenure = Some(tenure);
         Ok(())
     }
@@ -258,17 +267,19 @@ impl MetaLog for RedisLog {
     }
 
     async fn deposed(&mut self) -> Lost {
-        let words = match &mut self.tenure {
-            Some(tenure) => tenure.over().await,
-            None => "no term is under way".to_owned(),
+        let Some(tenure) = &mut self.tenure else {
+            return Lost::Deposed(NO_TERM.to_owned());
         };
-        self.over(words)
+        let words = tenure.over().await;
+        let token = tenure.token();
+        self.tenure = None;
+        self.over(token, words)
     }
 
     async fn compact(&mut self, snapshot: impl FnOnce() -> Vec<Record> + Send) -> Result<(), Lost> {
         match self.tenure.take() {
             Some(mut tenure) if tenure.wants_snapshot() => {
-                tenure.replace(&snapshot()).await.map_err(|words| self.over(words))?;
+                tenure.replace(&snapshot()).await.map_err(|words| self.over(tenure.token(), words))?;
                 self.tenure = Some(tenure);
             }
             other => self.tenure = other,
@@ -278,23 +289,17 @@ impl MetaLog for RedisLog {
 
     async fn resign(&mut self) {
         let Some(tenure) = self.tenure.take() else { return };
-        if let Err(error) = self.shared.persist().await {
-            tracing::warn!(%error, "what was seen of the journal is not written down");
-        }
+        self.shared.try_persist().await;
+        let token = tenure.token();
         tenure.release().await;
-        self.shared.board.over("the active coordinator was stopped");
+        self.shared.board.over(token, "the active coordinator was stopped");
     }
 
     fn standing(&self) -> watch::Receiver<Standing> {
         self.shared.board.standing()
     }
 
-    fn describe(&self) -> Vec<(String, String)> {
-        let described = self.shared.board.describe().into_iter();
-        described.map(|(name, value)| (name.to_owned(), value.to_string())).collect()
-    }
-
-    fn trouble(&self) -> Option<String> {
-        self.shared.board.trouble()
+    fn look(&self) -> Arc<dyn Look> {
+        self.shared.board.clone()
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! leader_lease             name of the active coordinator; runs out after the lease
 //! leader_lease:token       number of the last term; only grows
-//! leader_lease:holder      "token node address" of who took the lease last
+//! leader_lease:holder      "token node name address" of who took the lease last
 //! coordinator_journal      list of entries
 //! coordinator_journal:end  header of its last entry
 //! ```
@@ -43,7 +43,8 @@ impl Keys {
 pub(super) const LOOK: &str = r"
 local last, known = redis.call('GET', KEYS[5]) or '', ''
 local back = (tonumber(string.sub(last, 9, 28)) or 0) - tonumber(ARGV[1])
-if back >= 0 then known = string.sub(redis.call('LINDEX', KEYS[4], -1 - back) or '', 1, 68) end
+if back == 0 then known = last
+elseif back > 0 then known = string.sub(redis.call('LINDEX', KEYS[4], -1 - back) or '', 1, 68) end
 return {redis.call('GET', KEYS[1]) or '', tostring(redis.call('PTTL', KEYS[1])),
   redis.call('GET', KEYS[2]) or '0', redis.call('GET', KEYS[3]) or '',
   last, tostring(redis.call('LLEN', KEYS[4])), known}";
@@ -63,7 +64,7 @@ if last > (tonumber(redis.call('GET', KEYS[2]) or '0')) then
   redis.call('SET', KEYS[2], string.format('%.0f', last))
 end
 local token = tostring(redis.call('INCR', KEYS[2]))
-redis.call('SET', KEYS[3], token .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])
+redis.call('SET', KEYS[3], token .. ' ' .. ARGV[2] .. ' ' .. ARGV[1] .. ' ' .. ARGV[3])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[4])
 return {'taken', token}";
 

@@ -41,6 +41,10 @@ impl Tenure {
         Self { shared, token, keeper, link, end, length, bytes, snapshot_bytes }
     }
 
+    pub(super) fn token(&self) -> u64 {
+        self.token
+    }
+
     pub(super) fn remaining(&self) -> Duration {
         self.keeper.remaining()
     }
@@ -148,10 +152,10 @@ impl Tenure {
         let bytes = self.bytes;
         let since = self.length - 1;
         shared.board.written(end, self.length, |totals| {
-            totals.writes += 1;
-            totals.write_time += began.elapsed();
+            totals.syncs += 1;
+            totals.sync_time += began.elapsed();
             totals.snapshots += u64::from(snapshot);
-            (totals.bytes, totals.entries_since_snapshot) = (bytes, since);
+            (totals.bytes, totals.since_snapshot) = (bytes, since);
         });
         Ok(())
     }

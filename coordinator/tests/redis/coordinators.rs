@@ -80,8 +80,9 @@ impl Coordinator {
     }
 
     pub fn described(&self, name: &str) -> String {
-        let described = self.log.describe();
-        described.into_iter().find(|(found, _)| found == name).unwrap_or_else(|| panic!("no {name}")).1
+        let described = self.log.look().describe();
+        let found = described.into_iter().find(|(found, _)| *found == name);
+        found.unwrap_or_else(|| panic!("no {name}")).1.to_string()
     }
 }
 
@@ -104,6 +105,14 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, so: impl Fn() -> F
         }
     };
     tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+/// The number of a term.
+pub fn epoch(term: &Term) -> u64 {
+    match term.records.last() {
+        Some(Record::CoordinatorEpoch { epoch }) => epoch.0,
+        other => panic!("the last record of a term is that of its beginning, not {other:?}"),
+    }
 }
 
 /// A decision that can be told from others.

@@ -1,6 +1,6 @@
 //! A coordinator process that is stopped and wakes up in another's term.
 
-use crate::coordinators::{Coordinator, LONG, SHORT, decision, decisions, within};
+use crate::coordinators::{Coordinator, LONG, SHORT, decision, decisions, epoch, within};
 use crate::server::RedisServer;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Write};
@@ -18,7 +18,7 @@ async fn holder() {
     let Some(port) = std::env::var(PORT).ok().and_then(|port| port.parse().ok()) else { return };
     let mut coordinator = Coordinator::new("holder", Target::plain("127.0.0.1", port), SHORT);
     let term = coordinator.campaign().await;
-    println!("say active {}", term.epoch);
+    println!("say active {}", epoch(&term));
     let mut lines = lines_of(std::io::stdin());
     while let Some(line) = lines.recv().await {
         match coordinator.log.append(vec![decision(line.parse().unwrap())]).await {
@@ -92,7 +92,7 @@ async fn a_stopped_holder_that_wakes_up_cannot_write() {
     holder.signal(Signal::STOP);
 
     let mut second = Coordinator::new("second", server.target(), LONG);
-    assert_eq!(second.campaign().await.epoch.0, 2);
+    assert_eq!(epoch(&second.campaign().await), 2);
     holder.append(666);
     holder.signal(Signal::CONT);
     let said = holder.says().await;
