@@ -15,4 +15,5 @@ pub mod names;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod partitioner;
+mod signature;
 pub mod text;

@@ -10,7 +10,8 @@
 //!     meta                               whose folder this is, in words; never read by the store
 //!     <base offset, 20 digits>.log       batches, one after the other, nothing else
 //!     <base offset, 20 digits>.index     u32 offset - base, u32 position, ...   (rebuildable)
-//!     <base offset, 20 digits>.timeindex i64 greatest timestamp before, u32 offset - base, ...
+//!     <base offset, 20 digits>.timeindex i64 greatest timestamp before, u32 offset - base,
+//!                                        u32 leader epoch, ...
 //!     <offset, 20 digits>.producers      producer state at that offset
 //! orphan/                                what was set aside, never deleted by the store (rule R16)
 //! trash/                                 deleted topics on their way out

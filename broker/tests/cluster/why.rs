@@ -1,20 +1,7 @@
 //! `WHY`, typed to brokers of real clusters: what is wrong is told from the real state, and healthy is said too.
 
-use crate::harness::{Cluster, Gate, Kept, eventually};
-use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use yak_broker::BrokerConfig;
+use crate::harness::{Cluster, Kept, eventually, typed};
 use yak_storage::io::sim::SimDisk;
-
-/// What a process answers to what is typed.
-async fn typed(address: &str, line: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.expect("it listens");
-    stream.write_all(format!("{line}\nQUIT\n").as_bytes()).await.expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("it answers");
-    answer
-}
 
 /// Types until the answer has all of these parts.
 async fn told(cluster: &Cluster, number: usize, line: &str, parts: &[&str]) -> String {
@@ -92,18 +79,7 @@ async fn a_dead_follower_and_then_no_leader_are_told_with_time_and_reason() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_bad_link_is_told_from_a_dead_broker() {
-    let gates = [Gate::open().await, Gate::open().await];
-    let through = gates.clone();
-    let cluster = Cluster::start_with(2, move |number, config| BrokerConfig {
-        advertise: Some(through[number].lead_to(&config.advertise.clone().expect("the harness sets it"))),
-        replica_lag_max: Duration::from_millis(500),
-        ..config
-    })
-    .await;
-    cluster.topic("orders", 1, 2).await;
-    cluster.partition_when("both are in sync", "orders", 0, |info| info.isr.len() == 2).await;
-    let leader = cluster.leader("orders", 0).await;
-    let client = cluster.client(leader).await;
+    let (cluster, gates, leader, client) = Cluster::behind_gates().await;
     gates[leader].close();
     let mut kept = Kept::default();
     let acked = client.publish("orders", 0, &["alone"]).await.expect("acknowledged once the other is out");

@@ -1,5 +1,6 @@
 use crate::defaults::FRAME_PREFIX_BYTES;
 use crate::envelope::decode_head;
+use crate::signature::{HTTP_METHODS, PROXY_1, PROXY_2, greets_zookeeper, opens_message_pack};
 use std::fmt;
 
 /// Another protocol, by the first bytes of a connection.
@@ -43,20 +44,8 @@ impl fmt::Display for Foreign {
     }
 }
 
-/// What HTTP requests and answers begin with.
-const HTTP: [&str; 11] = [
-    "GET ",
-    "PUT ",
-    "POST ",
-    "HEAD ",
-    "DELETE ",
-    "OPTIONS ",
-    "PATCH ",
-    "CONNECT ",
-    "TRACE ",
-    "PRI * HTTP/2",
-    "HTTP/",
-];
+/// What HTTP begins with besides the name of a method: version 2, and answers.
+const HTTP_OTHERS: [&[u8]; 2] = [b"PRI * HTTP/2", b"HTTP/"];
 /// How much of a first line is repeated, in bytes.
 const SHOWN_BYTES: usize = 60;
 /// Kafka's requests with which clients begin, by number.
@@ -70,18 +59,21 @@ impl Foreign {
         match bytes {
             [0x16 | 0x15, 0x03, ..] => return Some(Self::Tls),
             [b'*', b'0'..=b'9', ..] => return Some(Self::Redis),
-            [0x80..=0x9f | 0xdc..=0xdf, ..] => {
+            [first, ..] if opens_message_pack(*first) => {
                 return Some(Self::BareMessagePack(decode_head(bytes).ok().map(|head| head.kind.to_owned())));
             }
             _ => {}
         }
-        if bytes.starts_with(b"PROXY ") || bytes.starts_with(b"\r\n\r\n\0\r\nQUIT\n") {
+        if bytes.starts_with(PROXY_1) || bytes.starts_with(PROXY_2) {
             return Some(Self::ProxyHeader);
         }
         if bytes.starts_with(b"SSH-") {
             return Some(Self::Ssh);
         }
-        let http = HTTP.iter().any(|begin| bytes.starts_with(begin.as_bytes()));
+        let request =
+            |method: &&str| bytes.strip_prefix(method.as_bytes()).is_some_and(|rest| rest.starts_with(b" "));
+        let http = HTTP_METHODS.iter().any(|method| request(method))
+            || HTTP_OTHERS.iter().any(|begin| bytes.starts_with(begin));
         http.then(|| {
             let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
             Self::Http(line[..line.len().min(SHOWN_BYTES)].escape_ascii().to_string())
@@ -90,10 +82,9 @@ impl Foreign {
 
     /// Who else sends requests with a length that looks like that of a frame. Kafka: `length | api key |
     /// api version | correlation id | client id ..`; the key's high byte is 0, where a frame has its array.
-    /// ZooKeeper: protocol version 0, and a password of 16 bytes at its place.
     #[must_use]
     pub(super) fn framed(frame: &[u8]) -> Option<Self> {
-        if frame.starts_with(&[0; 4]) && frame.get(24..28) == Some(&[0, 0, 0, 16]) {
+        if greets_zookeeper(frame) {
             return Some(Self::ZooKeeper);
         }
         let [0, key, high, low, ..] = *frame else { return None };

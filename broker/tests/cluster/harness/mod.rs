@@ -8,7 +8,7 @@ mod typist;
 pub use client::Client;
 pub use gate::Gate;
 pub use records::{Kept, batch, stamped, values_of};
-pub use typist::{Typist, word};
+pub use typist::{Typist, typed, word};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
@@ -104,6 +104,24 @@ impl Cluster {
             BrokerConfig { replica_lag_max: lag, ..on_disk(&disks[number], config) }
         })
         .await
+    }
+
+    /// Two brokers that others reach only through their gates, a topic `orders` on both, in sync; which one
+    /// leads, and a client of it. The coordinator is reached past the gates.
+    pub async fn behind_gates() -> (Self, [Gate; 2], usize, Client) {
+        let gates = [Gate::open().await, Gate::open().await];
+        let through = gates.clone();
+        let cluster = Self::start_with(2, move |number, config| BrokerConfig {
+            advertise: Some(through[number].lead_to(&config.advertise.clone().expect("set by the harness"))),
+            replica_lag_max: Duration::from_millis(500),
+            ..config
+        })
+        .await;
+        cluster.topic("orders", 1, 2).await;
+        cluster.partition_when("both are in sync", "orders", 0, |info| info.isr.len() == 2).await;
+        let leader = cluster.leader("orders", 0).await;
+        let client = cluster.client(leader).await;
+        (cluster, gates, leader, client)
     }
 
     /// A coordinator and so many brokers, all registered.

@@ -74,3 +74,12 @@ pub async fn word(address: &str, word: &str) -> String {
     read.await.expect("it is answered in time").expect("the connection ends well");
     answer.trim_end().to_owned()
 }
+
+/// What a process answers to what is typed.
+pub async fn typed(address: &str, line: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    stream.write_all(format!("{line}\nQUIT\n").as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it answers");
+    answer
+}

@@ -4,6 +4,7 @@ use crate::error::{ErrorCode, WireError};
 use crate::net::limits::DUMP_BYTES_MAX;
 use crate::net::observe::Observer;
 use crate::net::peer::Peer;
+use crate::signature::greets_zookeeper;
 use crate::text::{Format, error_line};
 use std::fmt::Write;
 
@@ -28,8 +29,7 @@ pub(in crate::net) enum Foreign {
     Unknown(u8),
 }
 
-/// What `ZooKeeper` clients say first, without its length: protocol version 0, and a password of 16 bytes
-/// at its place.
+/// How long the first request of `ZooKeeper` clients is.
 const ZOOKEEPER_HELLO_BYTES: std::ops::RangeInclusive<usize> = 44..=45;
 
 impl Foreign {
@@ -38,9 +38,7 @@ impl Foreign {
         if frame.first() != Some(&0) {
             return None;
         }
-        let password = frame.get(24..28);
-        let hello = frame.starts_with(&[0; 4]) && password == Some(&[0, 0, 0, 16]);
-        let zookeeper = hello && ZOOKEEPER_HELLO_BYTES.contains(&frame.len());
+        let zookeeper = greets_zookeeper(frame) && ZOOKEEPER_HELLO_BYTES.contains(&frame.len());
         Some(if zookeeper { Self::ZooKeeper } else { Self::Kafka })
     }
 

@@ -7,6 +7,7 @@
 //!
 //! Source: "The PROXY protocol, versions 1 & 2", W. Tarreau, `HAProxy`.
 
+use crate::signature::{PROXY_1, PROXY_2};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A header that has arrived whole.
@@ -18,8 +19,6 @@ pub(super) struct Header {
     pub(super) address: Option<SocketAddr>,
 }
 
-const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-const VERSION_1: &[u8] = b"PROXY ";
 /// The longest line of version 1, its end included.
 const LINE_BYTES_MAX: usize = 107;
 /// The longest rest of version 2: addresses of local sockets and a few extensions are far below.
@@ -27,13 +26,13 @@ const REST_BYTES_MAX: usize = 4096;
 
 /// Reads the header at the front of `bytes`; `None` until all of it is there.
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<Header>, String> {
-    if bytes.starts_with(SIGNATURE) {
+    if bytes.starts_with(PROXY_2) {
         return binary(bytes);
     }
-    if bytes.starts_with(VERSION_1) {
+    if bytes.starts_with(PROXY_1) {
         return line(bytes);
     }
-    if SIGNATURE.starts_with(bytes) || VERSION_1.starts_with(bytes) {
+    if PROXY_2.starts_with(bytes) || PROXY_1.starts_with(bytes) {
         return Ok(None);
     }
     Err("the connection does not begin with a PROXY protocol header".to_owned())
@@ -70,7 +69,7 @@ fn both<T: std::str::FromStr>(a: &str, b: &str) -> Option<(T, T)> {
 }
 
 fn binary(bytes: &[u8]) -> Result<Option<Header>, String> {
-    let Some(&[version, family, high, low]) = bytes[SIGNATURE.len()..].first_chunk::<4>() else {
+    let Some(&[version, family, high, low]) = bytes[PROXY_2.len()..].first_chunk::<4>() else {
         return Ok(None);
     };
     let rest_bytes = usize::from(u16::from_be_bytes([high, low]));
@@ -79,7 +78,7 @@ fn binary(bytes: &[u8]) -> Result<Option<Header>, String> {
             "not a PROXY header of version 2: {version:02x} {family:02x}, {rest_bytes} bytes"
         ));
     }
-    let start = SIGNATURE.len() + 4;
+    let start = PROXY_2.len() + 4;
     let Some(rest) = bytes.get(start..start + rest_bytes) else { return Ok(None) };
     let local = version & 0x0f == 0;
     let address = match family {
@@ -115,7 +114,7 @@ mod tests {
 
     fn version_2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
         let length = u16::try_from(rest.len()).expect("short").to_be_bytes();
-        [SIGNATURE, &[0x20 | command, family], &length, rest].concat()
+        [PROXY_2, &[0x20 | command, family], &length, rest].concat()
     }
 
     #[test]
@@ -145,8 +144,8 @@ mod tests {
             &[&b"PROXY UNKNOWN "[..], &[b'x'; 100]].concat(),
             &version_2(2, 0x11, &[0; 12]),
             &version_2(1, 0x11, &[0; 11]),
-            &[SIGNATURE, &[0x11, 0x11, 0, 12]].concat(),
-            &[SIGNATURE, &[0x21, 0x11, 0xff, 0xff]].concat(),
+            &[PROXY_2, &[0x11, 0x11, 0, 12]].concat(),
+            &[PROXY_2, &[0x21, 0x11, 0xff, 0xff]].concat(),
         ] {
             assert!(parse(wrong).is_err(), "{}", wrong.escape_ascii());
         }

@@ -3,6 +3,7 @@
 use super::foreign::Foreign;
 use crate::defaults::FRAME_BYTES_CEILING;
 use crate::net::limits::{SILENCE, SNIFF_MAX};
+use crate::signature::{PROXY_2, TLS, opens_message_pack};
 use std::time::Duration;
 
 /// What a connection speaks.
@@ -19,9 +20,8 @@ pub(super) enum Sniff {
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// What no line session begins with and every PROXY header of version 2 does.
-const PROXY_2: &[u8] = b"\r\n\r\n\0";
-const TLS: &[u8] = b"\x16\x03";
+/// How much of [`PROXY_2`] no line session begins with.
+const PROXY_2_BYTES: usize = 5;
 
 /// Judges a connection by its first bytes; `over` if no more of them will come in time.
 ///
@@ -33,7 +33,7 @@ pub(super) fn sniff(bytes: &[u8], over: bool) -> Sniff {
     match first {
         _ if first <= FRAME_BYTES_CEILING.to_be_bytes()[0] => Sniff::Frames,
         b'*' => Sniff::Foreign(Foreign::Redis),
-        b'\r' => match begins(bytes, PROXY_2) {
+        b'\r' => match begins(bytes, &PROXY_2[..PROXY_2_BYTES]) {
             Begins::Yes => Sniff::Foreign(Foreign::Proxy),
             // Somebody may just have pressed Enter, and waits for the banner.
             Begins::SoFar if !over => Sniff::More(SILENCE),
@@ -52,7 +52,7 @@ pub(super) fn sniff(bytes: &[u8], over: bool) -> Sniff {
             Begins::SoFar if !over => Sniff::More(SNIFF_MAX),
             _ => unknown,
         },
-        0x80..=0x9f | 0xdc..=0xdf => Sniff::Foreign(Foreign::MessagePack),
+        _ if opens_message_pack(first) => Sniff::Foreign(Foreign::MessagePack),
         _ => unknown,
     }
 }

@@ -35,6 +35,7 @@ use super::peer::Peer;
 use super::service::{Closed, Service};
 use super::verbs;
 use crate::error::{ErrorCode, WireError};
+use crate::signature::HTTP_METHODS;
 use crate::text::{Access, Command, Format, Status, Word, error_line, unknown_verb};
 use bytes::Bytes;
 use reader::{LineError, Next};
@@ -365,8 +366,6 @@ fn rows_max(command: &Command) -> Option<usize> {
 
 /// Whether a line of text is a part of an HTTP request.
 fn http(line: &str) -> Option<Foreign> {
-    const METHODS: [&str; 9] =
-        ["GET", "PUT", "POST", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
     let word = line.split_ascii_whitespace().next()?;
     if word.get(..5).is_some_and(|begin| begin.eq_ignore_ascii_case("Host:")) {
         return Some(Foreign::HttpHeader);
@@ -374,7 +373,7 @@ fn http(line: &str) -> Option<Foreign> {
     if word == "PROXY" {
         return Some(Foreign::Proxy);
     }
-    METHODS.contains(&word.to_ascii_uppercase().as_str()).then_some(Foreign::HttpMethod)
+    HTTP_METHODS.contains(&word.to_ascii_uppercase().as_str()).then_some(Foreign::HttpMethod)
 }
 
 /// How long `LINGER` lingers at most, and what a typed number of seconds means.
