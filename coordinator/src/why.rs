@@ -5,7 +5,7 @@ use crate::server::Server;
 use std::time::Duration;
 use yak_core::why::{self, BrokerFacts, PartitionFacts, Trouble};
 use yak_protocol::error::WireError;
-use yak_protocol::ids::{BrokerId, TopicPartition};
+use yak_protocol::ids::BrokerId;
 use yak_protocol::message::{BrokerInfo, Cause, PartitionInfo, Why, WhyReply};
 use yak_protocol::net::{ConnectOptions, Connection};
 
@@ -109,6 +109,9 @@ fn broker_facts(server: &Server, id: BrokerId) -> Option<BrokerFacts> {
         if state.damaged(id, info.id) {
             facts.damaged.push(state.title(info.id));
         }
+        if state.halted(id, info.id) {
+            facts.halted.push(state.title(info.id));
+        }
     }
     Some(facts)
 }
@@ -124,15 +127,16 @@ fn partition_facts(server: &Server, info: &PartitionInfo) -> PartitionFacts {
         brokers: info.replicas.iter().filter_map(|id| broker_facts(server, *id)).collect(),
         spare: state.brokers().filter(|broker| takes(&broker.info)).count(),
         leaderless: server.history.leaderless(info.id).cloned(),
-        damaged: damaged(server, info.id, &info.replicas),
+        damaged: replicas_that(info, |broker| state.damaged(broker, info.id)),
+        halted: replicas_that(info, |broker| state.halted(broker, info.id)),
         leader: None,
         not_following: None,
         own: None,
     }
 }
 
-fn damaged(server: &Server, id: TopicPartition, replicas: &[BrokerId]) -> Vec<BrokerId> {
-    replicas.iter().copied().filter(|broker| server.cluster.state().damaged(*broker, id)).collect()
+fn replicas_that(info: &PartitionInfo, are: impl Fn(BrokerId) -> bool) -> Vec<BrokerId> {
+    info.replicas.iter().copied().filter(|broker| are(*broker)).collect()
 }
 
 fn unknown_broker(server: &Server, id: BrokerId) -> WireError {

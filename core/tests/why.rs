@@ -60,6 +60,7 @@ fn orders() -> PartitionFacts {
         spare: 0,
         leaderless: None,
         damaged: Vec::new(),
+        halted: Vec::new(),
         leader: None,
         not_following: None,
         own: None,
@@ -114,6 +115,7 @@ fn of_partitions() -> Vec<(&'static str, (String, Vec<Cause>))> {
     let mut broken = isr(&[1, 3]);
     broken.brokers[1].broken_links = vec![(BrokerId(2), BrokerId(1))];
     let nobody = PartitionInfo { leader: None, isr: vec![], elr: ids(&[1, 2]), ..orders().info };
+    let only = PartitionInfo { elr: ids(&[2]), ..nobody.clone() };
     let dead =
         vec![fenced(1, "its process closed the connection"), fenced(2, "its lease has run out"), replica(3)];
     let mut damaged_leader = led(vec![follower(2, Some(5000)), follower(3, Some(5000))]);
@@ -190,6 +192,14 @@ fn of_partitions() -> Vec<(&'static str, (String, Vec<Cause>))> {
         (
             "a replica has stopped itself",
             of(&PartitionFacts { own: Some((BrokerId(1), halted)), ..orders() }),
+        ),
+        (
+            "a follower has stopped itself, as the coordinator knows it",
+            of(&PartitionFacts { halted: ids(&[3]), ..isr(&[1, 2]) }),
+        ),
+        (
+            "the last replica that may lead has stopped itself",
+            of(&PartitionFacts { info: only.clone(), halted: ids(&[2]), ..orders() }),
         ),
         (
             "the leader stops",

@@ -41,8 +41,8 @@ pub(crate) struct CoordinatorLink {
     granted: Mutex<Option<Session>>,
     /// Why there is no session now.
     lost: Mutex<Option<Lost>>,
-    /// Damage that the coordinator has not been told of: whether any is left in that replica.
-    damage: Mutex<BTreeMap<TopicPartition, bool>>,
+    /// What the coordinator has not been told of.
+    troubles: Mutex<BTreeMap<TopicPartition, ReplicaTrouble>>,
     /// Proposals that have not been sent yet, the newest of each partition.
     proposals: Mutex<BTreeMap<TopicPartition, IsrProposal>>,
     proposed: Notify,
@@ -54,6 +54,15 @@ pub(crate) struct CoordinatorLink {
     draining: AtomicBool,
     drained: CancellationToken,
     pub(crate) producer_ids: ProducerIdBlocks,
+}
+
+/// What keeps a replica from doing its part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ReplicaTrouble {
+    /// Whether any damage is left in its log.
+    pub(crate) damaged: bool,
+    /// Whether it has stopped itself.
+    pub(crate) halted: bool,
 }
 
 struct Lost {
@@ -75,7 +84,7 @@ impl CoordinatorLink {
             lease_until: AtomicU64::new(0),
             granted: Mutex::default(),
             lost: Mutex::new(Some(lost)),
-            damage: Mutex::default(),
+            troubles: Mutex::default(),
             proposals: Mutex::default(),
             proposed: Notify::new(),
             silence,
@@ -142,9 +151,9 @@ impl CoordinatorLink {
         self.proposed.notify_one();
     }
 
-    /// Tells the coordinator about damage with the next heartbeat, which is sent now.
-    pub(crate) fn report_damage(&self, id: TopicPartition, damaged: bool) {
-        self.damage.lock().expect("nobody panics while holding it").insert(id, damaged);
+    /// Tells the coordinator about a replica's trouble with the next heartbeat, which is sent now.
+    pub(crate) fn report_trouble(&self, id: TopicPartition, trouble: ReplicaTrouble) {
+        self.troubles.lock().expect("nobody panics while holding it").insert(id, trouble);
         self.heartbeat_now.notify_one();
     }
 

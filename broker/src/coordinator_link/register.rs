@@ -136,6 +136,7 @@ fn reports(broker: &Broker) -> Vec<ReplicaReport> {
             log_end: recovered.log_end,
             high_watermark: recovered.high_watermark_hint.min(recovered.log_end),
             damaged: !recovered.damaged.is_empty(),
+            halted: false,
         };
         (*id, report)
     };

@@ -1,7 +1,7 @@
 //! One session with the coordinator: heartbeats out, metadata and probes in, proposals in bundles.
 
 use super::register::Registered;
-use super::{Inputs, Update};
+use super::{Inputs, ReplicaTrouble, Update};
 use crate::broker::{Broker, Session};
 use crate::clock;
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use yak_protocol::error::{Action, ErrorCode, WireError};
 use yak_protocol::ids::{MetadataVersion, TopicPartition};
 use yak_protocol::message::{
     Heartbeat, HeartbeatReply, IsrProposal, LeaderInfo, LeaderInfoRequest, Message, Probe, ProducerIds,
-    ProposeIsr, StreamSilent,
+    ProposeIsr, ReplicaReport, StreamSilent,
 };
 use yak_protocol::net::{Connection, Incoming, RequestError};
 
@@ -51,7 +51,7 @@ pub(super) async fn run(
         connection: connection.clone(),
         session,
         lease_ms,
-        sent_damage: BTreeMap::new(),
+        sent_troubles: BTreeMap::new(),
         named_before: None,
     };
     broker.link.connection.send_replace(Some(connection.clone()));
@@ -103,8 +103,8 @@ struct Talk<'a> {
     connection: Connection,
     session: Session,
     lease_ms: u64,
-    /// Damage reports in the heartbeat on its way.
-    sent_damage: BTreeMap<TopicPartition, bool>,
+    /// What the heartbeat on its way tells of replicas.
+    sent_troubles: BTreeMap<TopicPartition, ReplicaTrouble>,
     /// The newest metadata, as the last heartbeat's answer named it.
     named_before: Option<MetadataVersion>,
 }
@@ -112,18 +112,17 @@ struct Talk<'a> {
 impl<'a> Talk<'a> {
     fn heartbeat(&mut self) -> Answered<'a> {
         let link = &self.broker.link;
-        self.sent_damage = link.damage.lock().expect("nobody panics while holding it").clone();
-        let report = |(id, damaged): (&TopicPartition, &bool)| {
-            let mut report = self.broker.partition(*id)?.report();
-            report.damaged = *damaged;
-            Some(report)
+        self.sent_troubles = link.troubles.lock().expect("nobody panics while holding it").clone();
+        let report = |(id, trouble): (&TopicPartition, &ReplicaTrouble)| {
+            let ReplicaTrouble { damaged, halted } = *trouble;
+            Some(ReplicaReport { damaged, halted, ..self.broker.partition(*id)?.report() })
         };
         let heartbeat = Heartbeat {
             broker_id: self.session.broker_id,
             broker_epoch: self.session.broker_epoch,
             metadata_version: self.broker.cluster.announced(),
             draining: link.draining.load(Ordering::Acquire),
-            replicas: self.sent_damage.iter().filter_map(report).collect(),
+            replicas: self.sent_troubles.iter().filter_map(report).collect(),
         };
         self.ask_for_ids_if_low();
         let sent = clock::now();
@@ -162,13 +161,13 @@ impl<'a> Talk<'a> {
             link.renew_lease(sent, self.lease_ms.min(reply.lease_ms));
             self.broker.config.ready.cancel();
         }
-        let mut damage = link.damage.lock().expect("nobody panics while holding it");
-        for (id, told) in std::mem::take(&mut self.sent_damage) {
-            if damage.get(&id) == Some(&told) {
-                damage.remove(&id);
+        let mut troubles = link.troubles.lock().expect("nobody panics while holding it");
+        for (id, told) in std::mem::take(&mut self.sent_troubles) {
+            if troubles.get(&id) == Some(&told) {
+                troubles.remove(&id);
             }
         }
-        drop(damage);
+        drop(troubles);
         // Pushes come in order; what the answer before this one named has been pushed, unless it was lost.
         if self.named_before.is_some_and(|named| self.broker.cluster.version() < named) {
             link.full_copy_wanted.notify_one();

@@ -5,6 +5,7 @@ use super::disk::log_op;
 use super::task::{Carried, Task};
 use crate::broker::Broker;
 use crate::config::{DAMAGE_PATIENCE, REPAIR_RETRY};
+use crate::coordinator_link::ReplicaTrouble;
 use crate::producers::{self, Damage, Snapshots};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -51,7 +52,7 @@ impl Task {
                 if damaged {
                     self.broker.observer.events.note("damage", format!("{}: a part of the log", self.name()));
                 }
-                self.broker.link.report_damage(self.id, damaged);
+                self.report_trouble(damaged);
             }
             Effect::Opened(stream, opened) => self.broker.leader_streams.opened(stream, opened),
             Effect::Push { stream, follower, session, from, high_watermark, log_start } => {
@@ -75,8 +76,14 @@ impl Task {
                     .observer
                     .events
                     .note("halt", format!("{} has stopped itself: {reason}", self.name()));
+                self.halted = true;
+                self.report_trouble(!self.log.damaged().is_empty());
             }
         }
+    }
+
+    fn report_trouble(&self, damaged: bool) {
+        self.broker.link.report_trouble(self.id, ReplicaTrouble { damaged, halted: self.halted });
     }
 
     fn show(&mut self, view: View) {

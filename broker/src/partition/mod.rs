@@ -87,6 +87,7 @@ impl PartitionHandle {
             log_end: view.synced_end,
             high_watermark: view.high_watermark.min(view.synced_end),
             damaged: !self.log.damaged().is_empty(),
+            halted: view.halted,
         }
     }
 }

@@ -60,6 +60,7 @@ pub(crate) fn start(
         snapshots: Snapshots::default(),
         cut: None,
         rebuilding: None,
+        halted: false,
         effects: Vec::new(),
     };
     broker.tasks.spawn("partition", task.run(received));

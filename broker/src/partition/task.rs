@@ -49,6 +49,8 @@ pub(super) struct Task {
     pub(super) cut: Option<OpSeq>,
     /// Ends the fold of the producers that is under way.
     pub(super) rebuilding: Option<DropGuard>,
+    /// Whether the replica has stopped itself.
+    pub(super) halted: bool,
     pub(super) effects: Vec<Effect>,
 }
 

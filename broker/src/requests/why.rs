@@ -194,6 +194,7 @@ async fn partition_facts(
         spare: map.brokers.iter().filter(takes).count(),
         leaderless: None,
         damaged: Vec::new(),
+        halted: Vec::new(),
         leader: explained.leader.zip(log).map(|(leader, log)| with_bytes(leader, &log)),
         not_following: explained.not_following,
         own: Some((me, own)),

@@ -1,7 +1,7 @@
-//! Who is in sync and who leads, after any change (rules R10 and R17).
+//! Who is in sync and who leads, after any change (rules R4, R10 and R17).
 //!
 //! Every decision about a partition ends in [`Cluster::settle`]: it takes the record as a change left
-//! it, demotes what is damaged, elects, and counts the epochs.
+//! it, puts out what has stopped itself, demotes what is damaged, elects, and counts the epochs.
 
 use super::{Change, Cluster, Note, Record, Step};
 use yak_protocol::ids::{BrokerId, TopicPartition};
@@ -93,6 +93,7 @@ impl Cluster {
 
     /// The record that follows `old` once `new` has been put in order; `None` if nothing changed.
     fn settle(&self, old: &PartitionInfo, mut new: PartitionInfo) -> Option<PartitionInfo> {
+        self.put_out_halted(&mut new);
         self.demote_damaged(&mut new);
         self.elect(&mut new);
         self.raise_min_isr(&mut new);
@@ -109,6 +110,25 @@ impl Cluster {
         Some(new)
     }
 
+    /// Whether the replica could lead now.
+    pub(super) fn able(&self, id: BrokerId, info: &PartitionInfo) -> bool {
+        self.state.unfenced(id) && !self.state.halted(id, info.id)
+    }
+
+    /// R4: a replica that has stopped itself counts as away. While another one could lead it is not even
+    /// eligible: the two contradict each other about what is committed, and an operator must look.
+    fn put_out_halted(&self, info: &mut PartitionInfo) {
+        let halted: Vec<BrokerId> =
+            info.replicas.iter().copied().filter(|id| self.state.halted(*id, info.id)).collect();
+        let led_elsewhere = info.isr.iter().chain(&info.elr).any(|member| self.able(*member, info));
+        for id in halted {
+            self.depart(info, id);
+            if led_elsewhere {
+                remove(&mut info.elr, id);
+            }
+        }
+    }
+
     /// Whether the replica may not lead while another can (rule R17).
     fn demoted(&self, id: BrokerId, info: &PartitionInfo) -> bool {
         self.config.rules.r17_damage_demotes() && self.state.damaged(id, info.id)
@@ -117,7 +137,7 @@ impl Cluster {
     /// R17: a damaged replica leaves ISR and ELR unless nobody else can lead.
     fn demote_damaged(&self, info: &mut PartitionInfo) {
         let mut members = info.isr.iter().chain(&info.elr);
-        let whole = members.any(|member| self.state.unfenced(*member) && !self.demoted(*member, info));
+        let whole = members.any(|member| self.able(*member, info) && !self.demoted(*member, info));
         if whole {
             let (isr, elr) = (info.isr.clone(), info.elr.clone());
             info.isr = isr.into_iter().filter(|member| !self.demoted(*member, info)).collect();
@@ -128,7 +148,7 @@ impl Cluster {
     /// R10: a leader that may not go on is replaced at once, and so is one that drains while another
     /// in-sync replica does not.
     fn elect(&self, info: &mut PartitionInfo) {
-        let may_lead = |id: &BrokerId| info.isr.contains(id) && self.state.unfenced(*id);
+        let may_lead = |id: &BrokerId| info.isr.contains(id) && self.able(*id, info);
         let current = info.leader.filter(may_lead);
         if current.is_some() && !self.hands_over(info) {
             return;
@@ -149,10 +169,10 @@ impl Cluster {
     /// Whether the leader drains and another in-sync replica does not.
     pub(super) fn hands_over(&self, info: &PartitionInfo) -> bool {
         info.leader.is_some_and(|leader| self.state.draining(leader))
-            && info.isr.iter().any(|member| self.state.unfenced(*member) && !self.state.draining(*member))
+            && info.isr.iter().any(|member| self.able(*member, info) && !self.state.draining(*member))
     }
 
-    /// The best unfenced member: whole before damaged, ISR before ELR, staying before draining, then the
+    /// The best member that could lead: whole before damaged, ISR before ELR, staying before draining, then the
     /// order of the replicas (the preferred leader is the first).
     pub(super) fn candidate(&self, info: &PartitionInfo) -> Option<BrokerId> {
         let place = |id: &BrokerId| info.replicas.iter().position(|replica| replica == id);
@@ -160,7 +180,7 @@ impl Cluster {
             .iter()
             .map(|id| (id, false))
             .chain(info.elr.iter().map(|id| (id, true)))
-            .filter(|(id, _)| self.state.unfenced(**id))
+            .filter(|(id, _)| self.able(**id, info))
             .min_by_key(|(id, from_elr)| {
                 (self.demoted(**id, info), *from_elr, self.state.draining(**id), place(id))
             })

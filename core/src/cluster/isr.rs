@@ -105,6 +105,9 @@ impl Cluster {
             if added && rules.r17_damage_demotes() && self.state.damaged(*member, info.id) {
                 return Some(format!("the replica on broker {member} is damaged"));
             }
+            if self.state.halted(*member, info.id) {
+                return Some(format!("the replica on broker {member} has stopped itself"));
+            }
         }
         None
     }

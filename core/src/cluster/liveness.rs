@@ -184,7 +184,7 @@ impl Cluster {
             step.last.push(Effect::Push(connection, self.state.leader_info()));
         }
         self.hear_of_newer_records(id, &heartbeat.replicas, step);
-        self.hear_of_damage(id, &heartbeat.replicas, step);
+        self.hear_of_troubles(id, &heartbeat.replicas, step);
         if up_to_date && !self.state.unfenced(id) {
             self.unfence(id, heartbeat.broker_epoch, step);
         }

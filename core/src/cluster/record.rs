@@ -81,6 +81,15 @@ pub enum Record {
         /// Whether.
         damaged: bool,
     },
+    /// A replica has stopped itself (rule R4), or its broker was started again without it doing so.
+    Halt {
+        /// On which broker.
+        broker: BrokerId,
+        /// Which replica.
+        id: TopicPartition,
+        /// Whether.
+        halted: bool,
+    },
     /// The changes beside this record make this version of the metadata.
     Version {
         /// The version.

@@ -1,4 +1,4 @@
-//! A broker opens or resumes its session (rules R11, R12, R15, R17).
+//! A broker opens or resumes its session (rules R4, R11, R12, R15, R17).
 
 use super::liveness::{Link, Session, millis};
 use super::{Cluster, ConnectionId, Effect, Note, Now, Record, Step};
@@ -47,7 +47,10 @@ impl Cluster {
         if !resumed {
             self.new_session(id, request, step);
         }
-        self.hear_of_damage(id, &request.replicas, step);
+        if !resumed {
+            self.forget_troubles(id, &request.replicas, step);
+        }
+        self.hear_of_troubles(id, &request.replicas, step);
         let (producer_ids_from, producer_ids_count) = self.producer_id_block(entropy, step);
         self.bind(now, connection, id, step);
         let broker_epoch = self.state.broker(id).map(|broker| broker.info.broker_epoch).unwrap_or_default();
@@ -247,19 +250,57 @@ impl Cluster {
         }
     }
 
-    /// R17: which of a broker's replicas are damaged, at registration and in heartbeats.
-    pub(super) fn hear_of_damage(&mut self, id: BrokerId, reports: &[ReplicaReport], step: &mut Step) {
+    /// Which of a broker's replicas are damaged (R17) or have stopped themselves (R4), at registration and
+    /// in heartbeats.
+    pub(super) fn hear_of_troubles(&mut self, id: BrokerId, reports: &[ReplicaReport], step: &mut Step) {
         for report in reports {
-            let Some(info) = self.state.partition(report.id) else { continue };
-            if info.replicas.contains(&id) && self.state.damaged(id, report.id) != report.damaged {
-                let what = if report.damaged { "is damaged" } else { "is whole again" };
-                let text = format!("the replica on broker {id} {what}");
-                step.note("damage", format!("{}: {text}", self.state.title(report.id)));
-                step.because(text);
-                self.record(step, Record::Damage { broker: id, id: report.id, damaged: report.damaged });
-                self.revise_one(step, report.id, |_, _| {});
+            let held = self.state.partition(report.id).is_some_and(|info| info.replicas.contains(&id));
+            if held {
+                self.hear_of_trouble(id, report.id, report.damaged, report.halted, step);
             }
         }
+    }
+
+    /// What is not in the data dir any more is neither damaged nor stopped: a new replica takes its place.
+    fn forget_troubles(&mut self, id: BrokerId, reports: &[ReplicaReport], step: &mut Step) {
+        for gone in self.state.troubled(id) {
+            if reports.iter().all(|report| report.id != gone) {
+                self.hear_of_trouble(id, gone, false, false, step);
+            }
+        }
+    }
+
+    fn hear_of_trouble(
+        &mut self,
+        broker: BrokerId,
+        id: TopicPartition,
+        damaged: bool,
+        halted: bool,
+        step: &mut Step,
+    ) {
+        if self.state.damaged(broker, id) != damaged {
+            let what = if damaged { "is damaged" } else { "is whole again" };
+            self.trouble(broker, id, ("damage", what), Record::Damage { broker, id, damaged }, step);
+        }
+        if self.state.halted(broker, id) != halted {
+            let what = if halted { "has stopped itself" } else { "was started again" };
+            self.trouble(broker, id, ("halt", what), Record::Halt { broker, id, halted }, step);
+        }
+    }
+
+    fn trouble(
+        &mut self,
+        broker: BrokerId,
+        id: TopicPartition,
+        (kind, what): (&'static str, &str),
+        record: Record,
+        step: &mut Step,
+    ) {
+        let text = format!("the replica on broker {broker} {what}");
+        step.note(kind, format!("{}: {text}", self.state.title(id)));
+        step.because(text);
+        self.record(step, record);
+        self.revise_one(step, id, |_, _| {});
     }
 
     /// R15: a broker has seen a newer record than this journal holds. Deciding from less than it knows could

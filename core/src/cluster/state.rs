@@ -45,6 +45,7 @@ pub struct State {
     partitions: BTreeMap<TopicPartition, PartitionInfo>,
     deleted: BTreeSet<TopicId>,
     damaged: BTreeSet<(BrokerId, TopicPartition)>,
+    halted: BTreeSet<(BrokerId, TopicPartition)>,
 }
 
 impl State {
@@ -100,13 +101,8 @@ impl State {
                 }
                 self.partitions.insert(info.id, info.clone());
             }
-            Record::Damage { broker, id, damaged } => {
-                if *damaged {
-                    self.damaged.insert((*broker, *id));
-                } else {
-                    self.damaged.remove(&(*broker, *id));
-                }
-            }
+            Record::Damage { broker, id, damaged } => mark(&mut self.damaged, (*broker, *id), *damaged),
+            Record::Halt { broker, id, halted } => mark(&mut self.halted, (*broker, *id), *halted),
             Record::Version { version } => {
                 assert!(*version > self.version, "metadata version goes back");
                 self.version = *version;
@@ -157,6 +153,7 @@ impl State {
         }
         self.partitions.retain(|partition, _| partition.topic != id);
         self.damaged.retain(|(_, partition)| partition.topic != id);
+        self.halted.retain(|(_, partition)| partition.topic != id);
         self.deleted.insert(id);
     }
 
@@ -177,6 +174,11 @@ impl State {
             broker: *broker,
             id: *id,
             damaged: true,
+        }));
+        records.extend(self.halted.iter().map(|(broker, id)| Record::Halt {
+            broker: *broker,
+            id: *id,
+            halted: true,
         }));
         if self.next_producer_id > 0 {
             records.push(Record::ProducerIds { next: self.next_producer_id });
@@ -332,6 +334,18 @@ impl State {
         self.damaged.contains(&(broker, id))
     }
 
+    /// Whether that replica has stopped itself (rule R4).
+    #[must_use]
+    pub fn halted(&self, broker: BrokerId, id: TopicPartition) -> bool {
+        self.halted.contains(&(broker, id))
+    }
+
+    /// The broker's replicas that are damaged or have stopped themselves.
+    pub(super) fn troubled(&self, broker: BrokerId) -> BTreeSet<TopicPartition> {
+        let both = self.damaged.iter().chain(&self.halted);
+        both.filter(|(on, _)| *on == broker).map(|(_, id)| *id).collect()
+    }
+
     /// Everything, as a broker or client sees it.
     #[must_use]
     pub fn leader_info(&self) -> LeaderInfo {
@@ -408,6 +422,14 @@ impl Broker {
             let requested = self.drain_requested;
             records.push(Record::Drain { id: self.info.id, draining: true, requested });
         }
+    }
+}
+
+fn mark(set: &mut BTreeSet<(BrokerId, TopicPartition)>, replica: (BrokerId, TopicPartition), is: bool) {
+    if is {
+        set.insert(replica);
+    } else {
+        set.remove(&replica);
     }
 }
 

@@ -81,6 +81,8 @@ pub struct View {
     pub followers: Vec<(BrokerId, Option<Offset>)>,
     /// Why the replica does not do what its role wants, in words, for `WHY` and `describe`.
     pub trouble: Option<String>,
+    /// Whether the replica has stopped itself.
+    pub halted: bool,
 }
 
 /// Which of the two streams to a leader a partition uses.

@@ -335,6 +335,7 @@ impl Replica {
                 leader.table.iter().map(|(id, progress)| (*id, progress.acked)).collect()
             }),
             trouble: self.trouble(),
+            halted: local.halted.is_some(),
         }
     }
 

@@ -32,6 +32,8 @@ pub struct BrokerFacts {
     pub out_of_sync: u32,
     /// Partitions whose replica on it is damaged.
     pub damaged: Vec<String>,
+    /// Partitions whose replica on it has stopped itself, as the coordinator was told.
+    pub halted: Vec<String>,
     /// What it knows of itself; `None` = another process is asked.
     pub own: Option<Own>,
 }
@@ -62,6 +64,7 @@ pub fn broker(facts: &BrokerFacts, now_ms: i64) -> Vec<Cause> {
         let text = format!("the log of {title} on broker {id} is damaged and waits for a good copy");
         causes.push(Trouble::Damaged.cause(format!("{title} on broker {id}"), text, format!("WHY {title}")));
     }
+    causes.extend(facts.halted.iter().map(|title| halted(title, id)));
     if facts.out_of_sync > 0 && !facts.fenced {
         let (behind, all) = (facts.out_of_sync, count(facts.replicas.into(), "replica"));
         let text = format!("{behind} of its {all} are not in sync");
@@ -100,6 +103,12 @@ pub(super) fn alive(facts: &BrokerFacts, now_ms: i64) -> Vec<Cause> {
         ));
     }
     causes
+}
+
+/// A replica that has stopped itself, for whoever does not know why.
+pub(super) fn halted(title: &str, id: BrokerId) -> Cause {
+    let text = format!("the replica of {title} on broker {id} has stopped itself and counts as away");
+    Trouble::Halted.cause(format!("{title} on broker {id}"), text, format!("WHY {title} on broker {id}"))
 }
 
 /// One bad link; `to` is where the leader is reached.

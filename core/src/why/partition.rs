@@ -1,6 +1,6 @@
 //! Why a partition does not do what it should.
 
-use super::broker::{BrokerFacts, Own, alive, broken_link};
+use super::broker::{BrokerFacts, Own, alive, broken_link, halted};
 use super::{Past, Trouble, brokers, count, size, span};
 use std::time::Duration;
 use yak_protocol::ids::{BrokerId, Offset};
@@ -23,6 +23,8 @@ pub struct PartitionFacts {
     pub leaderless: Option<Past>,
     /// Replicas that are damaged.
     pub damaged: Vec<BrokerId>,
+    /// Replicas that have stopped themselves, as the coordinator was told.
+    pub halted: Vec<BrokerId>,
     /// What its leader knows, if that is the asked process.
     pub leader: Option<LeaderFacts>,
     /// Why the replica at the asked broker does not follow, if it does not: whom it is to follow, and why.
@@ -133,7 +135,13 @@ impl PartitionFacts {
             "{title} has no leader{since}; only {} may lead, any other replica may lack acknowledged records",
             brokers(&members, "or")
         );
-        Trouble::NoLeader.cause(title, text, format!("start {}", brokers(&members, "or")))
+        let (halted, away): (Vec<_>, Vec<_>) = members.iter().partition(|id| self.halted.contains(id));
+        let next = if away.is_empty() {
+            format!("see why {} has stopped its replica, then start it again", brokers(&halted, "or"))
+        } else {
+            format!("start {}", brokers(&away, "or"))
+        };
+        Trouble::NoLeader.cause(title, text, next)
     }
 
     fn below_min(&self) -> Cause {
@@ -151,6 +159,9 @@ impl PartitionFacts {
     /// What keeps a live replica from being in sync.
     fn replica(&self, replica: &BrokerFacts) -> Vec<Cause> {
         let (id, title) = (replica.id, &self.title);
+        if self.halted.contains(&id) {
+            return vec![halted(title, id)];
+        }
         let Some(leader) = self.info.leader else { return Vec::new() };
         if id == leader {
             return Vec::new();

@@ -50,6 +50,7 @@ impl Hosted {
             log_end: Offset(log.map_or(0, |l| l.end())),
             high_watermark: self.view.high_watermark.min(Offset(log.map_or(0, |l| l.end()))),
             damaged: log.is_some_and(|l| !l.damaged.is_empty()),
+            halted: self.halted.is_some(),
         }
     }
 }
@@ -188,6 +189,8 @@ impl World {
                 if let Some(hosted) = self.process(id).and_then(|p| p.hosted.get_mut(&partition)) {
                     hosted.halted = Some(reason);
                 }
+                let damaged = !self.broker(id).disk.open(partition).damaged.is_empty();
+                self.report_damage(id, partition, damaged);
             }
         }
     }

@@ -67,6 +67,10 @@ fn record(record: &Record, names: &Names) -> String {
             let what = if *damaged { "damaged" } else { "whole" };
             format!("{} on broker {broker} {what}", partition_id(*id, names))
         }
+        Record::Halt { broker, id, halted } => {
+            let what = if *halted { "halted" } else { "started again" };
+            format!("{} on broker {broker} {what}", partition_id(*id, names))
+        }
         Record::Version { version } => format!("{version:?}"),
         Record::ProducerIds { next } => format!("producer ids below {next}"),
     }

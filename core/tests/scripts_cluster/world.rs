@@ -264,7 +264,7 @@ impl World {
         Ok(show::effects(&effects, &self.names))
     }
 
-    /// `report=orders/0:LEADER_EPOCH:PARTITION_EPOCH:LOG_END[/HIGH_WATERMARK][:damaged]`; without it
+    /// `report=orders/0:LEADER_EPOCH:PARTITION_EPOCH:LOG_END[/HIGH_WATERMARK][:damaged|:halted]`; without it
     /// everything is committed.
     fn reports(&self, command: &Command<'_>) -> Result<Vec<ReplicaReport>, String> {
         let report = |text: &str| {
@@ -278,6 +278,7 @@ impl World {
                 log_end: Offset(number(end)?),
                 high_watermark: Offset(number(high_watermark)?),
                 damaged: parts.get(4) == Some(&"damaged"),
+                halted: parts.get(4) == Some(&"halted"),
             })
         };
         command.all("report").into_iter().map(report).collect()

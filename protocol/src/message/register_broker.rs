@@ -64,6 +64,9 @@ pub struct ReplicaReport {
     /// Whether it has damage below its synced end (rule R17).
     #[serde(default)]
     pub damaged: bool,
+    /// Whether it has stopped itself: it contradicts what is committed (rule R4), and counts as away.
+    #[serde(default)]
+    pub halted: bool,
 }
 
 /// The session that the coordinator grants.

@@ -87,5 +87,6 @@ pub fn replica_report() -> ReplicaReport {
         log_end: Offset(500),
         high_watermark: Offset(490),
         damaged: true,
+        halted: true,
     }
 }
