@@ -55,8 +55,10 @@ cargo test --workspace --locked
 
 if [ "$quick" = no ]; then
   step "failover demo: separate processes, kill -9, Ctrl-C"
-  cargo build --locked --bin yak
-  YAK_BIN="$PWD/target/debug/yak" scripts/demo.sh
+  # The tests of the command line have just built it.
+  yak=$(realpath -m "${CARGO_TARGET_DIR:-target}/debug/yak")
+  "$yak" --version
+  YAK_BIN="$yak" scripts/demo.sh
 fi
 
 step "every feature that YAK promises has a test or a reason"

@@ -1,5 +1,6 @@
 //! What all parts of one broker share.
 
+use yak_protocol::text::count;
 use crate::cluster_map::ClusterMap;
 use crate::config::{BrokerConfig, CATCH_UP_READS, CONSUMER_READS, PUBLISH_MEMORY_BYTES};
 use crate::coordinator_link::CoordinatorLink;
@@ -117,8 +118,8 @@ impl fmt::Display for Recovery {
             (false, true) => "not closed: its process ended early",
             (false, false) => "not closed: its machine went down",
         };
-        let (partitions, seconds) = (self.partitions, self.took.as_secs_f64());
-        write!(f, "the data dir was {how}; {partitions} partitions opened in {seconds:.3} s")
+        let (partitions, seconds) = (count(self.partitions as u64, "partition"), self.took.as_secs_f64());
+        write!(f, "the data dir was {how}; {partitions} opened in {seconds:.3} s")
     }
 }
 

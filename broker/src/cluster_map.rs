@@ -3,6 +3,7 @@
 //! The coordinator decides; this is a copy. It may be old, and every answer made from it is checked
 //! again where it matters (leader epochs on streams, the partition's own machine on publishes).
 
+use yak_protocol::text::count;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
@@ -124,8 +125,8 @@ impl ClusterMap {
             return Err(WireError::new(
                 ErrorCode::UnknownPartition,
                 format!(
-                    "topic {topic} has {} partitions, there is no partition {partition}",
-                    info.partitions
+                    "topic {topic} has {}, there is no partition {partition}",
+                    count(info.partitions.into(), "partition")
                 ),
             )
             .hint(format!("partitions are numbered from 0 to {}", info.partitions.saturating_sub(1))));

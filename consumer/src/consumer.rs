@@ -233,7 +233,8 @@ impl Consumer {
                 continue;
             }
             let (topic, partition) = (&assigned.topic, assigned.partition);
-            let trouble = self.cluster.trouble(topic, partition).map(|trouble| trouble.to_string());
+            // For how long is said beside it.
+            let trouble = self.cluster.trouble(topic, partition).map(|trouble| trouble.cause);
             let why = trouble.or_else(|| assigned.cause.clone());
             assigned.trouble.note(&self.hook, topic, partition, now, || {
                 why.unwrap_or_else(|| "no answer from the leader".to_owned())

@@ -1,3 +1,4 @@
+use yak_protocol::text::count;
 use std::sync::Arc;
 use yak_protocol::ids::{Offset, PartitionIndex};
 
@@ -99,7 +100,10 @@ fn did_you_mean(nearest: Option<&str>) -> String {
 
 fn gap(position: Offset, log_start: Offset, end: Offset) -> String {
     if position < log_start {
-        format!("{} records are gone", log_start.distance_from(position))
+        match log_start.distance_from(position) {
+            1 => "1 record is gone".to_owned(),
+            more => format!("{} are gone", count(more, "record")),
+        }
     } else {
         format!("that is {} beyond the end", position.distance_from(end))
     }

@@ -38,10 +38,7 @@ pub(crate) fn look(server: &Server, asked: &Why) -> Result<Known, WireError> {
             let state = server.cluster.state();
             let topic = state.find_topic(topic)?;
             let causes = of_partitions(server, state.partitions_of(topic.id));
-            let well = format!(
-                "its {} partitions have leaders, and all their replicas are in sync",
-                topic.partitions
-            );
+            let well = why::topic_well(topic.partitions);
             Ok(Known { subject: topic.name.clone(), well, causes, better: None })
         }
         (None, _, Some(id)) => {
@@ -66,12 +63,7 @@ fn everything(server: &Server) -> Known {
     let of_brokers = brokers.iter().flat_map(|facts| why::broker(facts, wall_ms()));
     let own = of_brokers.filter(|cause| cause.cause != Trouble::OutOfSync.name()).collect();
     causes = why::merge(causes, own);
-    let well = format!(
-        "{} brokers are alive, {} topics with {} partitions have leaders and all their replicas",
-        brokers.len(),
-        state.topics().count(),
-        state.partitions().count()
-    );
+    let well = why::cluster_well(brokers.len(), state.topics().count(), state.partitions().count());
     Known { subject: "the cluster".to_owned(), well, causes, better: None }
 }
 

@@ -1,3 +1,4 @@
+use yak_protocol::text::count;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +59,8 @@ impl fmt::Display for Event {
                 )
             }
             Self::TopicMade { topic, partitions } => {
-                write!(f, "topic {topic} did not exist and was made with {partitions} partitions")
+                let partitions = count((*partitions).into(), "partition");
+                write!(f, "topic {topic} did not exist and was made with {partitions}")
             }
         }
     }

@@ -1,3 +1,4 @@
+use yak_protocol::text::count;
 use crate::config::ProducerConfig;
 use crate::delivery::{Buffer, Delivery};
 use crate::error::ProduceError;
@@ -111,7 +112,7 @@ impl Producer {
         };
         let partition = record.partition.unwrap_or_else(|| topic.choose(record.key));
         let Some(handle) = topic.partitions.get(partition.0 as usize) else {
-            let why = format!("there are {} partitions, from 0 on", topic.partitions.len());
+            let why = format!("it has {}, from 0 on", count(topic.partitions.len() as u64, "partition"));
             return Err(failed(&format!("partition {partition}"), why, Some(ErrorCode::UnknownPartition)));
         };
         let payload = record.key.map_or(0, <[u8]>::len)

@@ -173,8 +173,8 @@ impl Sender {
     fn still_waiting(&mut self) {
         let now = Instant::now();
         self.stalled.store(true, Ordering::Relaxed);
-        let trouble =
-            self.shared.cluster.trouble(&self.topic, self.partition).map(|trouble| trouble.to_string());
+        // For how long is said beside it.
+        let trouble = self.shared.cluster.trouble(&self.topic, self.partition).map(|trouble| trouble.cause);
         let cause = trouble.or_else(|| self.cause.as_deref().map(str::to_owned));
         let why: Arc<str> = cause.unwrap_or_else(|| "the cluster does not answer".to_owned()).into();
         self.lane.not_sent(&why);
@@ -256,10 +256,8 @@ impl Sender {
             Ok(None) => Some(format!("there is no topic {} any more", self.topic)),
             Err(error) => Some(error.clone()),
         };
-        let now = Instant::now();
-        let waited = now.duration_since(self.trouble.since()).as_secs_f64();
-        self.trouble.note(&self.shared, now, || {
-            why.unwrap_or_else(|| format!("no answer from the leader at {address} since {waited:.1} s"))
+        self.trouble.note(&self.shared, Instant::now(), || {
+            why.unwrap_or_else(|| format!("no answer from the leader at {address}"))
         });
         None
     }

@@ -43,14 +43,14 @@ pub enum OpenError {
         known: u32,
     },
     /// It cannot be made, read or written.
-    #[error("cannot {action} {path}: {source}; check that it is a folder which this user may write")]
+    #[error("cannot {action} {path}: {cause}; check that it is a folder which this user may write")]
     Unusable {
         /// What was tried.
         action: &'static str,
         /// On what.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Both copies of something that the store cannot do without are damaged.
     #[error(

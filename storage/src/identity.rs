@@ -85,7 +85,7 @@ impl IdentityFile {
             let bytes = match read_whole(io, &path) {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(source) => return Err(OpenError::Unusable { action: "read", path, source }),
+                Err(source) => return Err(OpenError::Unusable { action: "read", path, cause: source }),
             };
             match decode(&bytes) {
                 Ok((generation, stored))
@@ -122,13 +122,13 @@ impl IdentityFile {
         file.write(io, root, false).map_err(|source| OpenError::Unusable {
             action: "write the identity in",
             path: root.to_owned(),
-            source,
+            cause: source,
         })?;
         Ok(file)
     }
 
     fn format(io: &dyn Io, root: &Path, boot_id: String, bad: usize) -> Result<Self, OpenError> {
-        let unusable = |source| OpenError::Unusable { action: "list", path: root.to_owned(), source };
+        let unusable = |source| OpenError::Unusable { action: "list", path: root.to_owned(), cause: source };
         let names: Vec<_> = io.list(root).map_err(unusable)?.into_iter().map(|entry| entry.name).collect();
         let foreign: Vec<_> = names.iter().filter(|name| !KNOWN.contains(&name.as_str())).collect();
         // Beside the lock only a first start that was cut short leaves no identity behind: then there is

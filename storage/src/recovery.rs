@@ -25,7 +25,7 @@ use yak_protocol::ids::{BrokerId, EpochStart, LeaderEpoch, Offset, TopicPartitio
 pub(crate) fn recover(shared: &Arc<Shared>) -> Result<(Flusher, Scanned), OpenError> {
     let corrupt = |what: String| OpenError::Corrupt { dir: shared.root.clone(), what };
     let loaded = checkpoint::load(shared.io.as_ref(), &shared.root)
-        .map_err(|(path, source)| OpenError::Unusable { action: "read", path: path.into(), source })?
+        .map_err(|(path, source)| OpenError::Unusable { action: "read", path: path.into(), cause: source })?
         .ok_or_else(|| corrupt("neither checkpoint can be read".to_owned()))?;
     if loaded.damaged {
         tracing::warn!(lsn = loaded.lsn, "one checkpoint cannot be read; the other one is used");
@@ -46,7 +46,7 @@ pub(crate) fn recover(shared: &Arc<Shared>) -> Result<(Flusher, Scanned), OpenEr
         replay(shared, found, &round).map_err(ScanError::Corrupt)
     });
     let scanned = scanned.map_err(|error| match error {
-        ScanError::Io(path, source) => OpenError::Unusable { action: "recover", path: path.into(), source },
+        ScanError::Io(path, source) => OpenError::Unusable { action: "recover", path: path.into(), cause: source },
         ScanError::Corrupt(what) => corrupt(what),
     })?;
     if rounds > 0 || scanned.torn {
@@ -64,7 +64,7 @@ pub(crate) fn recover(shared: &Arc<Shared>) -> Result<(Flusher, Scanned), OpenEr
                 shared.space.note(&format!("writing {path}"), &source);
             }
             Err(ScanError::Io(path, source)) => {
-                return Err(OpenError::Unusable { action: "write", path: path.into(), source });
+                return Err(OpenError::Unusable { action: "write", path: path.into(), cause: source });
             }
             Err(ScanError::Corrupt(what)) => return Err(corrupt(what)),
         }
@@ -194,7 +194,7 @@ fn each_log(shared: &Shared, what: impl Fn(&Arc<LogCell>) -> io::Result<()> + Sy
         while let Some(log) = logs.get(next.fetch_add(1, Ordering::Relaxed)) {
             what(log).map_err(|source| {
                 let path = partition_dir(&shared.root, log.id);
-                OpenError::Unusable { action: "look through", path, source }
+                OpenError::Unusable { action: "look through", path, cause: source }
             })?;
         }
         Ok(())
@@ -234,7 +234,7 @@ fn strays(shared: &Shared) -> Result<(), OpenError> {
     stray_folders(shared).map_err(|source| OpenError::Unusable {
         action: "look through",
         path: shared.root.join(TOPICS),
-        source,
+        cause: source,
     })
 }
 

@@ -55,7 +55,7 @@ impl Store {
         check(&config)?;
         let unusable = |action, path: &Path| {
             let path = path.to_owned();
-            move |source| OpenError::Unusable { action, path, source }
+            move |source| OpenError::Unusable { action, path, cause: source }
         };
         make_durable_dir(io.as_ref(), dir).map_err(unusable("make the folder", dir))?;
         let lock_path = dir.join(LOCK);
@@ -111,7 +111,7 @@ impl Store {
         };
         let writer = Writer::new(Arc::clone(&shared), scanned.next);
         let spawn =
-            |source| OpenError::Unusable { action: "start threads for", path: dir.to_owned(), source };
+            |source| OpenError::Unusable { action: "start threads for", path: dir.to_owned(), cause: source };
         let mut store = Self {
             shared,
             identity: Lock::new(identity),

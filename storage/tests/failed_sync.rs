@@ -93,7 +93,7 @@ fn while_opening_is_an_error() {
         let (fatal, noted) = note_fatal();
         match Store::open(Path::new("/data"), eager(), Arc::new(disk.clone()), fatal) {
             Ok(store) => drop(store),
-            Err(OpenError::Unusable { source, .. }) => assert_eq!(source.raw_os_error(), Some(5)),
+            Err(OpenError::Unusable { cause: source, .. }) => assert_eq!(source.raw_os_error(), Some(5)),
             Err(other) => panic!("call {at}: {other}"),
         }
         drop(noted);

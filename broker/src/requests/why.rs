@@ -124,10 +124,7 @@ async fn look(broker: &Broker, map: &MetadataReply, asked: &Why) -> Result<Known
         (Some(topic), None, _) => {
             let topic = broker.cluster.topic(topic)?;
             let causes = of_partitions(broker, map).await;
-            let well = format!(
-                "its {} partitions have leaders, and all their replicas are in sync",
-                topic.partitions
-            );
+            let well = why::topic_well(topic.partitions);
             Ok(Known { subject: topic.name, well, causes, better: None })
         }
         (None, _, Some(id)) => {
@@ -146,10 +143,7 @@ async fn look(broker: &Broker, map: &MetadataReply, asked: &Why) -> Result<Known
                 why::broker(&BrokerFacts { out_of_sync: 0, ..broker_facts(map, info) }, wall_ms())
             });
             causes = why::merge(causes, of_brokers.collect());
-            let well = format!(
-                "{} brokers are alive, every partition has a leader and all its replicas",
-                map.brokers.len()
-            );
+            let well = why::cluster_well(map.brokers.len(), map.topics.len(), map.partitions.len());
             Ok(Known { subject: "the cluster".to_owned(), well, causes, better: None })
         }
     }

@@ -1,5 +1,6 @@
 //! `yak cluster info`: who is there, and whether all is well.
 
+use crate::text;
 use super::topic::broker_name;
 use crate::context::Context;
 use crate::{connect, table};
@@ -67,7 +68,8 @@ pub async fn run(args: ClusterArgs, context: Context) -> anyhow::Result<()> {
     let coordinator = if info.coordinator.is_empty() { "not known" } else { &info.coordinator };
     table::print_line(&format!("coordinator  {coordinator}{lost}"))?;
     table::print_line(&format!("brokers      {}, {} serving", info.brokers, info.brokers_serving))?;
-    table::print_line(&format!("topics       {}, {} partitions", info.topics, info.partitions))?;
+    let partitions = text::count(info.partitions as u64, "partition");
+    table::print_line(&format!("topics       {}, {partitions}", info.topics))?;
     match info.troubles.as_slice() {
         [] => table::print_line("health       ok")?,
         troubles => {

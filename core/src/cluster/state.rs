@@ -1,5 +1,6 @@
 //! The durable state, and the one function that changes it: [`State::apply`].
 
+use yak_protocol::text::count;
 use super::record::Record;
 use std::collections::{BTreeMap, BTreeSet};
 use yak_protocol::error::{ErrorCode, WireError};
@@ -269,7 +270,7 @@ impl State {
     pub fn find(&self, topic: &str, partition: PartitionIndex) -> Result<&PartitionInfo, WireError> {
         let topic = self.find_topic(topic)?;
         self.partition(TopicPartition { topic: topic.id, partition }).ok_or_else(|| {
-            let message = format!("topic {} has {} partitions", topic.name, topic.partitions);
+            let message = format!("topic {} has {}", topic.name, count(topic.partitions.into(), "partition"));
             let last = topic.partitions.saturating_sub(1);
             WireError::new(
                 ErrorCode::UnknownPartition,

@@ -1,5 +1,6 @@
 //! Topics: made with defaults, placed, deleted with a tombstone (rule R16).
 
+use yak_protocol::text::count;
 use super::{Cluster, Record, Step};
 use yak_protocol::defaults;
 use yak_protocol::error::{ErrorCode, WireError};
@@ -62,7 +63,8 @@ impl Cluster {
                 }),
             );
         }
-        let text = format!("topic {:?} ({id}) is made with {} partitions", topic.name, topic.partitions);
+        let partitions = count(topic.partitions.into(), "partition");
+        let text = format!("topic {:?} ({id}) is made with {partitions}", topic.name);
         step.note("topic", text);
         Ok(self.topic_reply(topic, true))
     }

@@ -1,9 +1,10 @@
 //! Why a broker does not do what it should.
 
-use super::{Past, Trouble, count, span};
+use super::{Past, Trouble, span};
 use std::time::Duration;
 use yak_protocol::ids::BrokerId;
 use yak_protocol::message::Cause;
+use yak_protocol::text::count;
 
 /// What the asked process knows of a broker.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

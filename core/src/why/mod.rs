@@ -12,7 +12,7 @@ pub use partition::{FollowerFacts, LeaderFacts, PartitionFacts, partition, well}
 
 use std::time::Duration;
 use yak_protocol::message::Cause;
-use yak_protocol::text::rfc3339;
+use yak_protocol::text::{count, rfc3339};
 
 /// When something happened, and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -105,6 +105,24 @@ impl Trouble {
     }
 }
 
+/// What is said of a topic with so many partitions, with none of which anything is wrong.
+#[must_use]
+pub fn topic_well(partitions: u32) -> String {
+    match partitions {
+        1 => "its partition has a leader, and all its replicas are in sync".to_owned(),
+        more => format!("its {more} partitions have leaders, and all their replicas are in sync"),
+    }
+}
+
+/// What is said of a cluster with which nothing is wrong.
+#[must_use]
+pub fn cluster_well(brokers: usize, topics: usize, partitions: usize) -> String {
+    let are = if brokers == 1 { "is" } else { "are" };
+    let [brokers, topics, partitions] =
+        [(brokers, "broker"), (topics, "topic"), (partitions, "partition")].map(|(n, what)| count(n as u64, what));
+    format!("{brokers} {are} alive, and of {topics} with {partitions} all have leaders and all their replicas")
+}
+
 /// What two processes say about the same: each thing once, in the words of the one that knows more, the
 /// worst first. `by_log` knows the logs (a leader), `by_record` who is alive and why (the coordinator).
 #[must_use]
@@ -173,11 +191,6 @@ fn size(bytes: u64) -> String {
         1_000_000..1_000_000_000 => format!("{} MB", bytes / 1_000_000),
         _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }
-}
-
-/// `1 record`, `5 records`.
-fn count(number: u64, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// `broker 1`, `brokers 1 and 2`, `broker 1, 2 or 3`.

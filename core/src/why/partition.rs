@@ -1,10 +1,11 @@
 //! Why a partition does not do what it should.
 
 use super::broker::{BrokerFacts, Own, alive, broken_link, halted};
-use super::{Past, Trouble, brokers, count, size, span};
+use super::{Past, Trouble, brokers, size, span};
 use std::time::Duration;
 use yak_protocol::ids::{BrokerId, Offset};
 use yak_protocol::message::{Cause, PartitionInfo};
+use yak_protocol::text::count;
 
 /// What the asked process knows of a partition.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -21,6 +21,7 @@
 
 pub mod cluster;
 mod command;
+mod count;
 mod escape;
 mod format;
 mod metric;
@@ -35,6 +36,7 @@ mod word;
 pub use command::Command;
 #[cfg(feature = "net")]
 pub(crate) use command::switch;
+pub use count::{count, thousands};
 pub use escape::{escaped, quoted, quoted_value, undotted};
 pub use format::{Format, UnknownFormat};
 pub use metric::{Measured, Metric, MetricKind, Metrics};

@@ -5,6 +5,7 @@ mod publish;
 mod read;
 mod verdict;
 
+use crate::text;
 use crate::context::Context;
 use crate::exit::{CHECK_FAILED, Failure};
 use anyhow::{Context as _, bail};
@@ -123,7 +124,7 @@ async fn play(args: &DemoArgs, lines: &[Vec<u8>], cluster: &mut Processes) -> an
     client.request_any(&create, Vec::new(), (Instant::now() + RECOVERY_TIMEOUT).into()).await?;
     in_sync(&client).await?;
 
-    println!("publish   {} lines of {}", lines.len(), args.file.display());
+    println!("publish   {} of {}", text::count(lines.len() as u64, "line"), args.file.display());
     let publishing = Publishing::start(&client, TOPIC, PARTITIONS, lines.to_vec(), rate(args, lines.len()));
     let mut pauses = Vec::new();
     for (count, fault) in plan(lines.len(), args.kills) {

@@ -1,3 +1,4 @@
+use crate::text;
 use crate::context::Context;
 use crate::exit::{self, Failure};
 use crate::{connect, table};
@@ -141,7 +142,11 @@ fn made(topic: &str, made: &CreateTopicReply) -> Row {
     };
     Row {
         topic: topic.to_owned(),
-        status: format!("{verb}: {partitions} partitions, {replicas} replicas{fewer}"),
+        status: format!(
+            "{verb}: {}, {}{fewer}",
+            text::count(partitions.into(), "partition"),
+            text::count(replicas.into(), "replica")
+        ),
         created: made.created,
         partitions: Some(partitions),
         replicas: Some(replicas),

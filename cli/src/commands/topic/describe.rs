@@ -1,3 +1,4 @@
+use crate::text;
 use super::{broker_name, health, partitions};
 use crate::context::Context;
 use crate::exit::{self, Failure};
@@ -117,8 +118,8 @@ async fn offsets(cluster: &Cluster, topic: &TopicInfo, info: &PartitionInfo) -> 
 fn print(context: &Context, metadata: &MetadataReply, description: &Description) -> std::io::Result<()> {
     let Description { topic, durability, min_isr, survives, health, .. } = description;
     let durability = durability_name(*durability);
-    let replicas = description.wanted_replicas;
-    table::print_line(&format!("{topic}: {replicas} replicas, min ISR {min_isr}, durability {durability}"))?;
+    let replicas = text::count(description.wanted_replicas.into(), "replica");
+    table::print_line(&format!("{topic}: {replicas}, min ISR {min_isr}, durability {durability}"))?;
     table::print_line(&format!("  {survives}"))?;
     table::print_line(&format!("  health: {health}"))?;
     let names = |ids: &[BrokerId]| {
@@ -158,7 +159,7 @@ pub(super) fn durability_name(durability: Durability) -> &'static str {
 /// What a topic survives, in words. An acknowledged record is on every in-sync replica, and those are at
 /// least `min_isr`.
 fn survives(replicas: u32, min_isr: u32, durability: Durability) -> String {
-    let brokers = |count: u32| if count == 1 { "1 broker".to_owned() } else { format!("{count} brokers") };
+    let brokers = |count: u32| text::count(count.into(), "broker");
     let losses = min_isr.min(replicas).saturating_sub(1);
     let loss = if losses == 0 {
         "does not survive the loss of the broker that has it: a lost disk can lose acknowledged records"

@@ -1,5 +1,6 @@
 //! Finding a partition's leader, and waiting for one.
 
+use crate::text::count;
 use super::Cluster;
 use super::error::ClusterError;
 use super::trouble::Trouble;
@@ -46,7 +47,8 @@ impl Cluster {
                 // Before somebody is told that it does not exist, somebody who knows is asked.
                 Err(_) if !fresh => {}
                 Err(NoLeader::UnknownPartition { partitions }) => {
-                    let what = format!("{topic} has {partitions} partitions, there is no {partition}");
+                    let partitions = count(partitions.into(), "partition");
+                    let what = format!("{topic} has {partitions}, there is no {partition}");
                     self.note_ok(topic, partition);
                     return Err(ClusterError::Refused(WireError::new(ErrorCode::UnknownPartition, what)));
                 }

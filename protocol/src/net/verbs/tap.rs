@@ -1,5 +1,6 @@
 //! Frames as they come and go.
 
+use super::missed;
 use crate::error::WireError;
 use crate::json;
 use crate::message::Metadata;
@@ -38,7 +39,7 @@ pub(super) async fn tap<S: Service>(
         };
         if tapped.dropped > 0 {
             dropped += tapped.dropped;
-            session.line(&format!("# {} frames were dropped", tapped.dropped)).await?;
+            session.line(&missed(tapped.dropped, "frame", "dropped")).await?;
         }
         show(session, &tapped, payload).await?;
         shown += 1;

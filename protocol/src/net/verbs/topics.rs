@@ -8,7 +8,7 @@ use crate::message::{
 };
 use crate::net::lines::{CommandError, TextSession};
 use crate::net::service::Service;
-use crate::text::{Command, Status, cluster};
+use crate::text::{Command, Status, cluster, count};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -209,7 +209,8 @@ pub(super) async fn delete<S: Service>(session: &mut TextSession, service: &S, c
     if command.words.get(1).is_none_or(|word| !word.eq_ignore_ascii_case("confirm"))
         || command.words.len() > 2
     {
-        let what = format!("this would delete {name} with its {} partitions for ever", topic.partitions);
+        let partitions = count(topic.partitions.into(), "partition");
+        let what = format!("this would delete {name} with its {partitions} for ever");
         return Err(WireError::bad_request(what).hint(format!("DROP {name} CONFIRM")).into());
     }
     let (gone, _) = session.ask(service, &DeleteTopic { topic: topic.name }, Vec::new()).await?;
