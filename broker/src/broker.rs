@@ -1,6 +1,5 @@
 //! What all parts of one broker share.
 
-use yak_protocol::text::count;
 use crate::cluster_map::ClusterMap;
 use crate::config::{BrokerConfig, CATCH_UP_READS, CONSUMER_READS, PUBLISH_MEMORY_BYTES};
 use crate::coordinator_link::CoordinatorLink;
@@ -22,6 +21,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{BrokerEpoch, BrokerId, ClusterId, Incarnation, TopicPartition};
 use yak_protocol::net::Observer;
+use yak_protocol::text::count;
 use yak_storage::{Identity, Recovered, StoreError};
 
 /// One running broker.

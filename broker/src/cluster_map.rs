@@ -3,7 +3,6 @@
 //! The coordinator decides; this is a copy. It may be old, and every answer made from it is checked
 //! again where it matters (leader epochs on streams, the partition's own machine on publishes).
 
-use yak_protocol::text::count;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
@@ -11,6 +10,7 @@ use yak_protocol::error::{ErrorCode, LeaderHint, WireError};
 use yak_protocol::ids::{BrokerEpoch, BrokerId, MetadataVersion, PartitionIndex, TopicId, TopicPartition};
 use yak_protocol::message::{BrokerInfo, LeaderInfo, MetadataReply, PartitionInfo, TopicInfo, UnknownTopic};
 use yak_protocol::names;
+use yak_protocol::text::count;
 
 /// The merged copy, and a signal for those who wait for news.
 pub(crate) struct ClusterMap {

@@ -1,5 +1,6 @@
 //! A coordinator and brokers inside this process: for `yak dev` and for throw-away clusters.
 
+use crate::log;
 use crate::node::Node;
 use anyhow::{Context as _, bail};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use yak_broker::BrokerConfig;
 use yak_coordinator::CoordinatorConfig;
-use yak_protocol::net::ListenerConfig;
 
 /// How long a stopping broker waits for others to take over what it leads.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(300);
@@ -41,13 +41,11 @@ impl LocalCluster {
         }
         let config = CoordinatorConfig::new(data.join("coordinator"));
         let address = format!("127.0.0.1:{base_port}");
-        let coordinator = Node::start(
-            "coordinator",
-            &address,
-            ListenerConfig::default(),
-            |listener, shutdown| async move { Ok(yak_coordinator::run(listener, config, shutdown).await?) },
-        )
-        .await?;
+        let coordinator =
+            Node::start("coordinator", &address, log::listener(), |listener, shutdown| async move {
+                Ok(yak_coordinator::run(listener, config, shutdown).await?)
+            })
+            .await?;
         let mut cluster = Self {
             data: data.to_owned(),
             coordinator_address: coordinator.address.to_string(),
@@ -146,11 +144,10 @@ impl LocalCluster {
         if let Some(crashed) = slot.node.take() {
             crashed.kill().await;
         }
-        let node =
-            Node::start(&name, &slot.address, ListenerConfig::default(), |listener, shutdown| async move {
-                Ok(yak_broker::run(listener, config, shutdown).await?)
-            })
-            .await?;
+        let node = Node::start(&name, &slot.address, log::listener(), |listener, shutdown| async move {
+            Ok(yak_broker::run(listener, config, shutdown).await?)
+        })
+        .await?;
         slot.address = node.address.to_string();
         slot.node = Some(node);
         Ok(ready)

@@ -38,8 +38,6 @@ pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
-
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +49,4 @@ mod tests {
         assert!(unescape(r"\xzz").is_err());
         assert_eq!(unescape("\u{e4}").expect("legal"), "\u{e4}".as_bytes());
     }
-
 }

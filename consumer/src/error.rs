@@ -1,6 +1,6 @@
-use yak_protocol::text::count;
 use std::sync::Arc;
 use yak_protocol::ids::{Offset, PartitionIndex};
+use yak_protocol::text::count;
 
 /// Why a consumer cannot go on.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

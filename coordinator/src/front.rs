@@ -71,6 +71,7 @@ impl Front {
             Ok(asked) => asked,
             Err(error) => return reply.refuse(&error),
         };
+        let reply = reply.if_dropped(shutting_down());
         self.queue(Input::Look(Box::new(move |server| match server.and_then(|it| why::look(it, &asked)) {
             Err(error) => reply.refuse(&error),
             Ok(known) => drop(tokio::spawn(async move {

@@ -1,8 +1,8 @@
-use yak_protocol::text::count;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use yak_protocol::ids::PartitionIndex;
+use yak_protocol::text::count;
 
 /// What a producer has to say while it works.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,4 +1,3 @@
-use yak_protocol::text::count;
 use crate::config::ProducerConfig;
 use crate::delivery::{Buffer, Delivery};
 use crate::error::ProduceError;
@@ -17,6 +16,7 @@ use yak_protocol::error::{Action, ErrorCode, WireError};
 use yak_protocol::ids::{PartitionIndex, ProducerEpoch, ProducerId};
 use yak_protocol::message::{CreateTopic, RegisterProducer, TopicInfo};
 use yak_protocol::net::{Cluster, ClusterError};
+use yak_protocol::text::count;
 
 /// A record to be published.
 #[derive(Clone, Copy, Debug, Default)]

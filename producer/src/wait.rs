@@ -87,10 +87,6 @@ impl Trouble {
             self.since = now;
         }
     }
-
-    pub(crate) fn since(&self) -> Instant {
-        self.since
-    }
 }
 
 #[cfg(test)]

@@ -46,7 +46,9 @@ pub(crate) fn recover(shared: &Arc<Shared>) -> Result<(Flusher, Scanned), OpenEr
         replay(shared, found, &round).map_err(ScanError::Corrupt)
     });
     let scanned = scanned.map_err(|error| match error {
-        ScanError::Io(path, source) => OpenError::Unusable { action: "recover", path: path.into(), cause: source },
+        ScanError::Io(path, source) => {
+            OpenError::Unusable { action: "recover", path: path.into(), cause: source }
+        }
         ScanError::Corrupt(what) => corrupt(what),
     })?;
     if rounds > 0 || scanned.torn {

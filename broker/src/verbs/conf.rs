@@ -10,13 +10,7 @@ use yak_storage::StoreConfig;
 /// Every setting in use, and where it comes from.
 pub(super) fn settings(broker: &Broker, listener: &ListenerConfig) -> Settings {
     let mut settings = of_broker(broker);
-    let text = listener.text.map_or_else(|| "by address".to_owned(), |text| text.to_string());
-    let usual = ListenerConfig::default();
-    settings.by_program("listener.roles", listener.roles.to_string(), usual.roles.to_string());
-    settings.by_program("listener.text", text, "by address".to_owned());
-    settings.by_program("listener.max_frame_bytes", listener.max_frame_bytes, usual.max_frame_bytes);
-    settings.by_program("listener.connections_max", listener.connections_max, usual.connections_max);
-    settings.by_program("listener.proxy_protocol", listener.proxy_protocol, usual.proxy_protocol);
+    listener.show(&broker.config.sources, &mut settings);
     settings
 }
 

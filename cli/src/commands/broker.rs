@@ -1,12 +1,13 @@
 //! `yak broker`: stores partitioned topics and replicates them; `yak broker list` shows all of them.
 
+use super::by_hand::ByHand;
 use super::coordinator::announce;
 use crate::context::Context;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use yak_broker::{AutoCreate, BrokerConfig};
 use yak_protocol::defaults::BROKER_PORT;
-use yak_protocol::net::{Listener, ListenerConfig};
+use yak_protocol::net::Listener;
 
 /// Run a broker, or list the brokers.
 #[derive(Args, Debug)]
@@ -53,9 +54,9 @@ pub struct BrokerServerArgs {
     /// Where it stands; replicas are spread over racks
     #[arg(long, default_value = "", value_name = "NAME")]
     pub rack: String,
-    /// Listen beyond this machine although nobody is authenticated
-    #[arg(long)]
-    pub insecure: bool,
+    /// What its port takes besides frames.
+    #[command(flatten)]
+    pub by_hand: ByHand,
     /// Refuse to publish to a topic that does not exist instead of making it
     #[arg(long)]
     pub no_auto_create: bool,
@@ -73,10 +74,7 @@ pub async fn run(args: BrokerArgs, context: Context) -> anyhow::Result<()> {
 }
 
 async fn serve(args: BrokerServerArgs, context: Context) -> anyhow::Result<()> {
-    let listener = Listener::bind(
-        &args.listen,
-        ListenerConfig { insecure: args.insecure, ..ListenerConfig::default() },
-    )?;
+    let listener = Listener::bind(&args.listen, args.by_hand.listener())?;
     let address = listener.local_addr();
     let name = args.name.unwrap_or_else(|| default_name(address.port()));
     let config = BrokerConfig {

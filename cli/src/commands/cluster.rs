@@ -1,8 +1,8 @@
 //! `yak cluster info`: who is there, and whether all is well.
 
-use crate::text;
 use super::topic::broker_name;
 use crate::context::Context;
+use crate::text;
 use crate::{connect, table};
 use clap::{Args, Subcommand};
 use serde::Serialize;

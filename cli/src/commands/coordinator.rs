@@ -1,5 +1,6 @@
 //! `yak coordinator`: registers brokers, hears their heartbeats and elects partition leaders.
 
+use super::by_hand::ByHand;
 use crate::context::Context;
 use crate::exit::{Failure, USAGE};
 use clap::Args;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use yak_coordinator::CoordinatorConfig;
-use yak_protocol::net::{Listener, ListenerConfig};
+use yak_protocol::net::Listener;
 
 /// Run a coordinator.
 #[derive(Args, Debug)]
@@ -29,9 +30,9 @@ pub struct CoordinatorArgs {
     /// Where its journal is kept
     #[arg(long, default_value = "./yak-coordinator", value_name = "DIR")]
     pub data: PathBuf,
-    /// Listen beyond this machine although nobody is authenticated
-    #[arg(long)]
-    pub insecure: bool,
+    /// What its port takes besides frames.
+    #[command(flatten)]
+    pub by_hand: ByHand,
     /// How long a broker lives without a heartbeat, in seconds
     #[arg(long, env = "LEASE_TIME_SECONDS", default_value_t = 3.0, value_name = "SECONDS")]
     pub lease_time_seconds: f64,
@@ -51,10 +52,7 @@ pub struct CoordinatorArgs {
 /// # Errors
 /// When the address or the data dir cannot be used.
 pub async fn run(args: CoordinatorArgs, context: Context) -> anyhow::Result<()> {
-    let listener = Listener::bind(
-        &args.listen,
-        ListenerConfig { insecure: args.insecure, ..ListenerConfig::default() },
-    )?;
+    let listener = Listener::bind(&args.listen, args.by_hand.listener())?;
     let address = listener.local_addr();
     let config = CoordinatorConfig {
         advertise: args.advertise,

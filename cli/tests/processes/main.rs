@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod by_hand;
 mod capture;
 mod client_commands;
 mod coordinator_away;

@@ -9,6 +9,7 @@ mod words;
 pub(crate) use words::word;
 
 use crate::front::Front;
+use crate::server::Server;
 use yak_protocol::error::WireError;
 use yak_protocol::net::{CommandError, TextSession};
 use yak_protocol::text::{Access, Command, Status, Verb, unknown_verb};
@@ -67,8 +68,9 @@ pub(crate) async fn run(session: &mut TextSession, front: &Front, command: &Comm
         }
         "CONF" => {
             command.plain(1)?;
-            let settings = front.look(process::settings).await?;
-            let settings = process::with_listener(settings, session.config());
+            let told = |server: &Server| (process::settings(server), server.portrait.config.sources.clone());
+            let (mut settings, sources) = front.look(told).await?;
+            session.config().show(&sources, &mut settings);
             session.answer(&settings.table(command.prefix())).await
         }
         "METRICS" => {

@@ -3,7 +3,7 @@
 use crate::metalog::Look;
 use crate::server::Server;
 use yak_protocol::defaults;
-use yak_protocol::net::{ListenerConfig, limits};
+use yak_protocol::net::limits;
 use yak_protocol::text::{Metrics, Settings, Table, Value};
 
 fn named(rows: impl IntoIterator<Item = (&'static str, Value)>) -> Table {
@@ -47,7 +47,7 @@ pub(super) fn backend(log: &dyn Look) -> Table {
     named(log.describe())
 }
 
-/// Every setting but the listener's.
+/// Every setting but those of a listener alone.
 pub(super) fn settings(server: &Server) -> Settings {
     let config = &server.portrait.config;
     let mut settings = Settings::default();
@@ -69,13 +69,6 @@ pub(super) fn settings(server: &Server) -> Settings {
     settings.built_in("limit.partitions", defaults::PARTITIONS_MAX);
     settings.built_in("limit.line_bytes", limits::LINE_BYTES_MAX);
     settings.built_in("limit.rows", limits::ROWS_MAX);
-    settings
-}
-
-pub(super) fn with_listener(mut settings: Settings, listener: &ListenerConfig) -> Settings {
-    settings.built_in("listener.roles", listener.roles.to_string());
-    settings.built_in("listener.max_frame_bytes", listener.max_frame_bytes);
-    settings.built_in("listener.connections_max", listener.connections_max);
     settings
 }
 

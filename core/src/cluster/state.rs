@@ -1,6 +1,5 @@
 //! The durable state, and the one function that changes it: [`State::apply`].
 
-use yak_protocol::text::count;
 use super::record::Record;
 use std::collections::{BTreeMap, BTreeSet};
 use yak_protocol::error::{ErrorCode, WireError};
@@ -9,6 +8,7 @@ use yak_protocol::ids::{
     PartitionIndex, TopicId, TopicPartition,
 };
 use yak_protocol::message::{BrokerInfo, LeaderInfo, PartitionInfo, ReplicaReport, TopicInfo};
+use yak_protocol::text::count;
 
 /// A broker as the journal knows it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -1,6 +1,5 @@
 //! Topics: made with defaults, placed, deleted with a tombstone (rule R16).
 
-use yak_protocol::text::count;
 use super::{Cluster, Record, Step};
 use yak_protocol::defaults;
 use yak_protocol::error::{ErrorCode, WireError};
@@ -8,6 +7,7 @@ use yak_protocol::ids::{LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId, To
 use yak_protocol::message::{
     CreateTopic, CreateTopicReply, DeleteTopic, DeleteTopicReply, Durability, PartitionInfo, TopicInfo,
 };
+use yak_protocol::text::count;
 
 fn bad(message: String) -> WireError {
     WireError::bad_request(message)

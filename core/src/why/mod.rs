@@ -118,9 +118,11 @@ pub fn topic_well(partitions: u32) -> String {
 #[must_use]
 pub fn cluster_well(brokers: usize, topics: usize, partitions: usize) -> String {
     let are = if brokers == 1 { "is" } else { "are" };
-    let [brokers, topics, partitions] =
-        [(brokers, "broker"), (topics, "topic"), (partitions, "partition")].map(|(n, what)| count(n as u64, what));
-    format!("{brokers} {are} alive, and of {topics} with {partitions} all have leaders and all their replicas")
+    let [brokers, topics, partitions] = [(brokers, "broker"), (topics, "topic"), (partitions, "partition")]
+        .map(|(n, what)| count(n as u64, what));
+    format!(
+        "{brokers} {are} alive, and of {topics} with {partitions} all have leaders and all their replicas"
+    )
 }
 
 /// What two processes say about the same: each thing once, in the words of the one that knows more, the

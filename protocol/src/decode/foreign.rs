@@ -72,8 +72,8 @@ impl Foreign {
         }
         let request =
             |method: &&str| bytes.strip_prefix(method.as_bytes()).is_some_and(|rest| rest.starts_with(b" "));
-        let http = HTTP_METHODS.iter().any(|method| request(method))
-            || HTTP_OTHERS.iter().any(|begin| bytes.starts_with(begin));
+        let http =
+            HTTP_METHODS.iter().any(request) || HTTP_OTHERS.iter().any(|begin| bytes.starts_with(begin));
         http.then(|| {
             let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
             Self::Http(line[..line.len().min(SHOWN_BYTES)].escape_ascii().to_string())

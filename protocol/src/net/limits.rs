@@ -41,6 +41,8 @@ pub const LINGER_COMMAND_MAX: Duration = Duration::from_secs(24 * 3600);
 pub const TEXT_BYTES_PAUSE: usize = 256 << 10;
 /// How many events are remembered.
 pub const EVENTS_MAX: usize = 1000;
+/// How much of a line of the log is remembered, in bytes; [`EVENTS_MAX`] lines are.
+pub const LOG_LINE_BYTES_MAX: usize = 2 << 10;
 /// How many frames wait for one tap; more are dropped and counted.
 pub const TAP_FRAMES_MAX: usize = 1024;
 /// How many bytes wait for one tap; more are dropped and counted.

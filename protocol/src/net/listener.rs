@@ -1,9 +1,10 @@
 //! Where a server listens.
 
 use super::limits::{CONNECTIONS_MAX, OUTBOX_BYTES_MAX};
+use super::observe::ProcessLog;
 use super::roles::RoleSet;
 use crate::defaults::{FRAME_BYTES_CEILING, FRAME_BYTES_MAX};
-use crate::text::Access;
+use crate::text::{Access, Settings, Sources, Word};
 use std::fmt;
 use std::io::{Error, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -24,9 +25,13 @@ pub struct ListenerConfig {
     pub outbox_bytes_max: usize,
     /// What people may do by hand; by default what [`TextAccess::default_for`] says.
     pub text: Option<TextAccess>,
+    /// Words (in lower case) and commands (in upper case) that are answered beyond what `text` allows.
+    pub text_allow: Vec<String>,
     /// Whether every connection comes through a proxy and begins with a header of the PROXY protocol (1
     /// or 2) that says where it comes from.
     pub proxy_protocol: bool,
+    /// What `LOG` shows and `LEVEL` changes; without it they are refused.
+    pub log: Option<ProcessLog>,
 }
 
 /// What a listener lets people do by hand: in text, and in lines of JSON.
@@ -55,7 +60,12 @@ impl TextAccess {
     /// Whether it lets people do this.
     #[must_use]
     pub fn allows(self, access: Access) -> bool {
-        self >= if access == Access::Read { Self::ReadOnly } else { Self::Full }
+        self >= Self::needed_for(access)
+    }
+
+    /// The least that lets people do this.
+    pub(super) fn needed_for(access: Access) -> Self {
+        if access == Access::Read { Self::ReadOnly } else { Self::Full }
     }
 }
 
@@ -88,9 +98,44 @@ impl Default for ListenerConfig {
             connections_max: CONNECTIONS_MAX,
             outbox_bytes_max: OUTBOX_BYTES_MAX,
             text: None,
+            text_allow: Vec::new(),
             proxy_protocol: false,
+            log: None,
         }
     }
+}
+
+impl ListenerConfig {
+    /// Whether a word or command is answered to whoever has `access` and may do what `needs` says.
+    pub(super) fn answers(&self, name: &str, access: TextAccess, needs: TextAccess) -> bool {
+        access >= needs || self.text_allow.iter().any(|allowed| allowed == name)
+    }
+
+    /// Adds what it was told to the settings of its process.
+    pub fn show(&self, sources: &Sources, settings: &mut Settings) {
+        let usual = Self::default();
+        let text = self.text.map_or_else(|| "by address".to_owned(), |text| text.to_string());
+        settings.given(sources, "text", text);
+        settings.given(sources, "text_allow", self.text_allow.join(","));
+        settings.given(sources, "proxy_protocol", self.proxy_protocol);
+        settings.by_program("listener.roles", self.roles.to_string(), usual.roles.to_string());
+        settings.by_program("listener.max_frame_bytes", self.max_frame_bytes, usual.max_frame_bytes);
+        settings.by_program("listener.connections_max", self.connections_max, usual.connections_max);
+    }
+}
+
+/// The name of a word or command, as [`ListenerConfig::text_allow`] has it.
+///
+/// # Errors
+/// It can be neither.
+pub fn allowed_by_hand(name: &str) -> Result<String, String> {
+    if Word::parse(name.as_bytes()).is_some() {
+        return Ok(name.to_owned());
+    }
+    if name.is_empty() || !name.chars().all(|letter| letter.is_ascii_alphabetic()) {
+        return Err(format!("`{name}` is no word and no command, such as mntr or TOPICS"));
+    }
+    Ok(name.to_ascii_uppercase())
 }
 
 /// Why there is no listener.

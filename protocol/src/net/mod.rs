@@ -25,11 +25,11 @@ pub use cluster::{ClientOptions, Cluster, ClusterError, Leader, Trouble, default
 pub use connection::{ConnectError, ConnectOptions, Connection};
 pub use front::HttpStream;
 pub use lines::{Asker, CommandError, Gone, Interrupt, TextSession};
-pub use listener::{BindError, Listener, ListenerConfig, TextAccess, UnknownTextAccess};
+pub use listener::{BindError, Listener, ListenerConfig, TextAccess, UnknownTextAccess, allowed_by_hand};
 pub use loss::{ConnectionLost, Loss};
 pub use observe::{
-    ConnectionInfo, ConnectionTotals, Connections, Direction, Event, Events, Mode, Observer, Tap, TapFilter,
-    Tapped, Taps,
+    ConnectionInfo, ConnectionTotals, Connections, Direction, Event, Events, Levels, Mode, Observer,
+    ProcessLog, Tap, TapFilter, Tapped, Taps,
 };
 pub use peer::Peer;
 pub use pending::{Answer, PendingAnswer, RequestError};

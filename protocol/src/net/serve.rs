@@ -5,6 +5,7 @@ use super::limits::{ACCEPT_PAUSE, SHUTDOWN_MAX};
 use super::listener::{Listener, ListenerConfig};
 use super::peer::Peer;
 use super::service::Service;
+use super::verbs;
 use crate::envelope::{self, ERROR_KIND};
 use crate::error::{ErrorCode, WireError};
 use std::io::{Error, ErrorKind};
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub async fn serve<S: Service>(listener: Listener, service: Arc<S>, shutdown: CancellationToken) {
     let Listener { socket, config, .. } = listener;
     let config = Arc::new(config);
+    verbs::check_allowed(&config.text_allow, &*service);
     let observer = service.observer().cloned();
     let mut connections = JoinSet::new();
     let mut next_id = 0;

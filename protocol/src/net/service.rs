@@ -126,13 +126,16 @@ impl Incoming {
 
 /// The right, and the duty, to answer one request; from any task, at any time.
 ///
-/// Dropped without an answer it answers `INTERNAL`, so that nobody waits for ever.
+/// Dropped without an answer it answers `INTERNAL`, or as [`Self::if_dropped`] says, so that nobody waits for
+/// ever.
 #[must_use = "a request that is dropped is answered with INTERNAL"]
 pub struct Replier {
     id: u64,
     kind: Kind,
     answered: bool,
     in_flight: InFlight,
+    /// What is answered if it is dropped.
+    if_dropped: Option<WireError>,
     /// Who gets the answer instead of the peer.
     direct: Option<oneshot::Sender<Encoded>>,
 }
@@ -144,7 +147,13 @@ impl Replier {
         in_flight: InFlight,
         direct: Option<oneshot::Sender<Encoded>>,
     ) -> Self {
-        Self { id, kind, answered: false, in_flight, direct }
+        Self { id, kind, answered: false, in_flight, if_dropped: None, direct }
+    }
+
+    /// The same, answering with this error if it is dropped.
+    pub fn if_dropped(mut self, error: WireError) -> Self {
+        self.if_dropped = Some(error);
+        self
     }
 
     /// Whom it answers.
@@ -213,8 +222,11 @@ impl Replier {
 impl Drop for Replier {
     fn drop(&mut self) {
         if !self.answered {
-            let what = format!("{}: the request was dropped without an answer", self.kind);
-            self.answer_error(&WireError::new(ErrorCode::Internal, what));
+            let error = self.if_dropped.take().unwrap_or_else(|| {
+                let what = format!("{}: the request was dropped without an answer", self.kind);
+                WireError::new(ErrorCode::Internal, what)
+            });
+            self.answer_error(&error);
         }
     }
 }

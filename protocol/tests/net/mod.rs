@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::MetadataVersion;
 use yak_protocol::message::{Hello, HelloReply, Message, Metadata, MetadataReply, Probe};
 use yak_protocol::net::{
@@ -115,6 +116,7 @@ impl Service for Fake {
                 });
             }
             "drop" => drop(reply),
+            "stop" => drop(reply.if_dropped(WireError::new(ErrorCode::ShuttingDown, "it stops"))),
             "ignore" => reply.discard(),
             "stuck" => std::future::pending().await,
             "panic" => panic!("as the test asked for"),

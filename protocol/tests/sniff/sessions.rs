@@ -4,7 +4,7 @@ use super::desk::{Typist, desk, desk_with, interrupted};
 use super::net::raw::hello;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use yak_protocol::net::limits::{LINE_BYTES_MAX, ROWS_MAX, TEXT_BYTES_PAUSE};
-use yak_protocol::net::{Closed, Interrupt, ListenerConfig, TextAccess};
+use yak_protocol::net::{Closed, Interrupt, ListenerConfig, TextAccess, allowed_by_hand};
 
 #[tokio::test]
 async fn words_with_and_without_an_end_of_line() {
@@ -234,6 +234,25 @@ async fn a_listener_allows_as_much_as_it_is_told() {
     assert_eq!(answers[1], (1, 1, (names(&["ROWS"]), names(&["metadata"]))));
     assert_eq!(answers[2], (2, 2, (vec![], vec![])));
     assert_eq!(answers[3], (2, 2, (vec![], vec![])));
+}
+
+#[tokio::test]
+async fn a_listener_answers_what_it_names_beyond_what_it_allows() {
+    let text_allow = ["cons", "ROWS", "NONE"].map(str::to_owned).to_vec();
+    let config = ListenerConfig { text: Some(TextAccess::Off), text_allow, ..ListenerConfig::default() };
+    let server = desk_with(config).await;
+    assert!(server.told("cons\n").await.starts_with("ID "));
+    assert!(server.told("evnt\n").await.starts_with("-ERR DISABLED evnt is not allowed on this listener"));
+    let answer = server.told("ROWS 0\nASK x\nNONE\nQUIT\n").await;
+    let starts =
+        ["+OK count=0", "-ERR DISABLED ASK", "-ERR UNKNOWN_KIND there is no command NONE", "+OK bye"];
+    for (line, start) in answer.lines().zip(starts) {
+        assert!(line.starts_with(start), "{answer}");
+    }
+    assert_eq!(server.seen().0, ["ROWS"]);
+    assert_eq!(allowed_by_hand("mntr"), Ok("mntr".to_owned()));
+    assert_eq!(allowed_by_hand("Topics"), Ok("TOPICS".to_owned()));
+    assert!(allowed_by_hand("to pics").expect_err("two words").contains("no command"));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The commands that every process knows.
 
-use super::desk::{Typist, desk};
+use super::desk::{Typist, desk, desk_with};
 use super::net::raw::{Raw, hello};
+use std::sync::Mutex;
+use yak_protocol::net::{Levels, ListenerConfig, ProcessLog, TextAccess};
 
 #[tokio::test]
 async fn who_is_here() {
@@ -33,12 +35,13 @@ async fn who_is_here() {
 #[tokio::test]
 async fn what_commands_ask_goes_the_way_of_a_frame() {
     let server = desk().await;
-    let answer = server.told("ASK somebody\nASK drop\nASK ignore\n").await;
+    let answer = server.told("ASK somebody\nASK drop\nASK ignore\nASK stop\n").await;
     let lines: Vec<_> = answer.lines().collect();
     assert_eq!(lines[0], "+OK process=fake version=7 bin=10");
     assert!(lines[1].starts_with("-ERR INTERNAL hello: the request was dropped"), "{answer}");
     assert!(lines[2].starts_with("-ERR INTERNAL hello: nothing answers it here"), "{answer}");
-    assert_eq!(server.seen().1, ["hello", "metadata", "hello", "hello"]);
+    assert!(lines[3].starts_with("-ERR SHUTTING_DOWN it stops"), "{answer}");
+    assert_eq!(server.seen().1, ["hello", "metadata", "hello", "hello", "hello"]);
 }
 
 #[tokio::test]
@@ -193,4 +196,66 @@ async fn what_people_sent_is_masked_in_a_tap_unless_it_is_asked_for() {
         assert_eq!(line.contains("secret"), !masked, "{line}");
         assert_eq!(line.contains("AAAA"), !masked, "{line}");
     }
+}
+
+/// Knows one module.
+struct Modules(Mutex<String>);
+
+impl Levels for Modules {
+    fn filter(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn set(&self, module: &str, level: &str) -> Result<String, String> {
+        if module != "yak" {
+            return Err(format!("{module} is no module"));
+        }
+        *self.0.lock().unwrap() = format!("yak={level}");
+        Ok(self.filter())
+    }
+}
+
+#[tokio::test]
+async fn the_log_is_shown_and_its_level_changed_where_everything_may_be_done() {
+    let log = ProcessLog::new(Modules(Mutex::new("info".to_owned())));
+    log.note("info", "yak: first".to_owned());
+    log.note("warn", "yak: second peer=7".to_owned());
+    let config =
+        |text| ListenerConfig { text: Some(text), log: Some(log.clone()), ..ListenerConfig::default() };
+    let server = desk_with(config(TextAccess::Full)).await;
+    let answer =
+        server.told("LOG 1\nLEVEL\nLEVEL yak debug\nLEVEL kay debug\nLEVEL yak\nLOG x\nLOG 1 2\n").await;
+    let lines: Vec<_> = answer.lines().collect();
+    assert!(lines[0].ends_with("Z warn yak: second peer=7"), "{answer}");
+    assert_eq!(
+        lines[1..],
+        [
+            ".",
+            "+OK count=1",
+            "+OK filter=info",
+            "+OK filter=yak=debug",
+            "-ERR BAD_REQUEST kay is no module",
+            "-ERR BAD_REQUEST LEVEL needs a level: error, warn, info, debug, trace or off | hint: HELP LEVEL",
+            "-ERR BAD_REQUEST LOG: x is not a number of lines",
+            "-ERR BAD_REQUEST LOG does not take 2 | hint: HELP LOG",
+        ]
+    );
+    // Followed until the next line.
+    let mut typist = Typist::sit_down(&server).await;
+    typist.types("LOG 1 FOLLOW\n").await;
+    assert!(typist.reads().await.unwrap().ends_with("warn yak: second peer=7"));
+    log.note("error", "yak: third".to_owned());
+    assert!(typist.reads().await.unwrap().ends_with("error yak: third"));
+    typist.types("QUIT\n").await;
+    assert_eq!([typist.reads().await.unwrap(), typist.reads().await.unwrap()], [".", "+OK count=2"]);
+
+    let server = desk_with(config(TextAccess::ReadOnly)).await;
+    let answer = server.told("LEVEL yak off\nLOG format=kv\n").await;
+    assert!(answer.starts_with("-ERR DISABLED LEVEL is not allowed on this listener"), "{answer}");
+    assert!(
+        answer.contains("kind=error text=\"yak: third\"") && answer.ends_with("+OK count=3\n"),
+        "{answer}"
+    );
+    let answer = desk().await.told("LOG\nLEVEL\n").await;
+    assert_eq!(answer.matches("-ERR DISABLED this process keeps no lines of its log").count(), 2, "{answer}");
 }

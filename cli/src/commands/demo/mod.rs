@@ -5,9 +5,9 @@ mod publish;
 mod read;
 mod verdict;
 
-use crate::text;
 use crate::context::Context;
 use crate::exit::{CHECK_FAILED, Failure};
+use crate::text;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use processes::Processes;

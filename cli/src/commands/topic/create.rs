@@ -1,6 +1,6 @@
-use crate::text;
 use crate::context::Context;
 use crate::exit::{self, Failure};
+use crate::text;
 use crate::{connect, table};
 use clap::Args;
 use serde::Serialize;

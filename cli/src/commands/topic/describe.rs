@@ -1,4 +1,3 @@
-use crate::text;
 use super::{broker_name, health, partitions};
 use crate::context::Context;
 use crate::exit::{self, Failure};

@@ -1,12 +1,12 @@
 //! Finding a partition's leader, and waiting for one.
 
-use crate::text::count;
 use super::Cluster;
 use super::error::ClusterError;
 use super::trouble::Trouble;
 use super::view::{Leader, NoLeader};
 use crate::error::{ErrorCode, WireError};
 use crate::ids::PartitionIndex;
+use crate::text::count;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 impl Cluster {

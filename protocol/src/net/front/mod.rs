@@ -158,7 +158,7 @@ async fn lines_or_http<S: Service>(
         }
         FirstLine::Word(word) => {
             peer.set_mode(Mode::Text);
-            let answering = lines::answer_word(word, access, &*service, reader, write);
+            let answering = lines::answer_word(word, (&config, access), &*service, reader, write);
             tokio::select! {
                 () = answering => {}
                 _ = peer.cut_off() => {}

@@ -123,13 +123,13 @@ async fn drain(mut reader: LineReader<OwnedReadHalf>) {
 /// Answers a connection that says nothing but a word.
 pub(super) async fn answer_word<S: Service>(
     word: Word,
-    access: TextAccess,
+    (config, access): (&ListenerConfig, TextAccess),
     service: &S,
     reader: LineReader<OwnedReadHalf>,
     mut write: OwnedWriteHalf,
 ) {
     // Health checks must not depend on how much else is allowed.
-    let answer = if access >= TextAccess::Words || word == Word::Ruok {
+    let answer = if word == Word::Ruok || config.answers(word.text(), access, TextAccess::Words) {
         match timeout(COMMAND_STALL_MAX, verbs::word(service, word)).await {
             Ok(answer) => answer,
             Err(_) => "no answer in time".to_owned(),
@@ -280,7 +280,8 @@ impl TextSession {
             .ok_or_else(|| unknown_verb(&command.verb, verbs::of(service).map(|verb| verb.name)));
         // QUIT and PING do no harm anywhere.
         let verb = verb?;
-        if !self.access.allows(verb.access) && !verbs::ALWAYS.contains(&verb.name) {
+        let needs = TextAccess::needed_for(verb.access);
+        if !self.config.answers(verb.name, self.access, needs) && !verbs::ALWAYS.contains(&verb.name) {
             return Err(disabled(verb.name, self.access));
         }
         if let Some(forward) = command.switch("forward")? {

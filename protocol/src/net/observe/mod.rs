@@ -2,10 +2,12 @@
 
 mod connections;
 mod events;
+mod log;
 mod taps;
 
 pub use connections::{ConnectionInfo, ConnectionTotals, Connections, Mode};
 pub use events::{Event, Events};
+pub use log::{Levels, ProcessLog};
 pub use taps::{Direction, Tap, TapFilter, Tapped, Taps};
 
 /// One per process, made before its listeners serve and owned by its service. Clones share it.

@@ -1,44 +1,53 @@
-//! What happened.
+//! What happened, and what the process says of it.
 
 use crate::error::WireError;
 use crate::net::lines::{CommandError, TextSession};
-use crate::net::observe::{Event, Observer};
+use crate::net::observe::{Event, Events, ProcessLog};
 use crate::text::{Command, Format, Status, Table, Value, rfc3339};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
+type Outcome = Result<Status, CommandError>;
+
 /// How many events are shown unless more are asked for.
 pub(super) const RECENT: usize = 20;
 
-pub(super) async fn events(
-    session: &mut TextSession,
-    observer: &Observer,
-    command: &Command,
-) -> Result<Status, CommandError> {
+/// `EVENTS` and `LOG`: the last lines of a ring, and with `FOLLOW` those that come.
+pub(super) async fn show(session: &mut TextSession, ring: &Events, command: &Command) -> Outcome {
     command.allow(&[])?;
     let follow = command.flag("FOLLOW");
-    let mut count = RECENT;
-    for word in command.words.iter().filter(|word| !word.eq_ignore_ascii_case("FOLLOW")) {
-        count = word
-            .parse()
-            .map_err(|_| WireError::bad_request(format!("EVENTS: {word} is not a number of events")))?;
-    }
-    if !follow {
-        command.plain(1)?;
-    }
+    let mut words = command.words.iter().filter(|word| !word.eq_ignore_ascii_case("FOLLOW"));
+    let count = match words.next() {
+        None => RECENT,
+        Some(word) => word.parse().map_err(|_| {
+            WireError::bad_request(format!("{}: {word} is not a number of lines", command.verb))
+        })?,
+    };
+    command.at_most(1 + usize::from(follow))?;
     // First, so that none is missed between the two.
-    let following = observer.events.follow();
-    let recent = observer.events.recent(count);
+    let following = ring.follow();
+    let recent = ring.recent(count);
     let last = recent.last().map_or(0, |event| event.number);
     let mut shown = recent.len();
     for event in &recent {
-        show(session, event).await?;
+        row(session, event).await?;
     }
     if follow {
         shown += follow_on(session, following, last).await?;
     }
     session.end().await?;
     Ok(Status::ok().with("count", shown))
+}
+
+/// `LEVEL`, `LEVEL yak_broker debug`, `LEVEL * info`.
+pub(super) fn level(log: &ProcessLog, command: &Command) -> Outcome {
+    command.plain(2)?;
+    let Some(module) = command.words.first() else {
+        return Ok(Status::ok().with("filter", log.levels.filter()));
+    };
+    let level = command.word(1, "a level: error, warn, info, debug, trace or off")?;
+    let filter = log.levels.set(module, level).map_err(WireError::bad_request)?;
+    Ok(Status::ok().with("filter", filter))
 }
 
 /// Shows the events behind `last` as they come, until it is interrupted; returns how many.
@@ -57,11 +66,11 @@ async fn follow_on(
         match event {
             Ok(event) if event.number > last => {
                 (last, shown) = (event.number, shown + 1);
-                show(session, &event).await?;
+                row(session, &event).await?;
             }
             Ok(_) => {}
             Err(RecvError::Lagged(missed)) => {
-                session.line(&format!("# {missed} events were missed")).await?;
+                session.line(&super::missed(missed, "line", "missed")).await?;
             }
             Err(RecvError::Closed) => return Ok(shown),
         }
@@ -69,7 +78,7 @@ async fn follow_on(
 }
 
 /// One event a line: columns would have to wait for the last one.
-async fn show(session: &mut TextSession, event: &Event) -> Result<(), CommandError> {
+async fn row(session: &mut TextSession, event: &Event) -> Result<(), CommandError> {
     let time = rfc3339(event.at_ms);
     if session.format() == Format::Table {
         return Ok(session.line(&format!("{time} {} {}", event.kind, event.text)).await?);

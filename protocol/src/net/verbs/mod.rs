@@ -11,10 +11,10 @@ mod why;
 mod words;
 
 use super::lines::{CommandError, TextSession};
-use super::observe::Observer;
+use super::observe::{Observer, ProcessLog};
 use super::service::Service;
 use crate::error::{ErrorCode, WireError};
-use crate::text::{Access, Command, Status, Verb};
+use crate::text::{Access, Command, Status, Verb, Word, count, unknown_verb};
 
 pub use leaders::find_broker;
 pub use topics::{Found, find, may_pass, place};
@@ -52,6 +52,13 @@ pub(super) const SHARED: &[Verb] = &[
     Verb::new("CONNS", "CONNS", "the connections of this process", Access::Read),
     Verb::new("KILL", "KILL <connection>", "cuts a connection of CONNS", Access::Admin),
     Verb::new("EVENTS", "EVENTS [n] [FOLLOW]", "what happened last in this process", Access::Read),
+    Verb::new("LOG", "LOG [n] [FOLLOW]", "what this process last said in its log", Access::Read),
+    Verb::new(
+        "LEVEL",
+        "LEVEL [<module>|* error|warn|info|debug|trace|off]",
+        "how much this process says in its log, until it is started again",
+        Access::Admin,
+    ),
     Verb::new(
         "TAP",
         "TAP <connection>|<topic>|* [n] [rate=100] [payload=on]",
@@ -118,7 +125,12 @@ pub(super) async fn run<S: Service>(
         "ONESHOT" => settings::oneshot(session, command),
         "CONNS" => connections::list(session, observer(service)?, command).await,
         "KILL" => connections::kill(session, observer(service)?, command),
-        "EVENTS" => events::events(session, observer(service)?, command).await,
+        "EVENTS" => events::show(session, &observer(service)?.events, command).await,
+        "LOG" => {
+            let log = log(session)?;
+            events::show(session, &log.lines, command).await
+        }
+        "LEVEL" => events::level(&log(session)?, command),
         "TAP" => tap::tap(session, service, observer(service)?, command).await,
         "TOPICS" => topics::list(session, service, command).await,
         "TOPIC" => topics::show(session, service, command).await,
@@ -133,6 +145,27 @@ pub(super) async fn run<S: Service>(
             Ok(Status::said("bye"))
         }
         _ => service.command(session, command).await,
+    }
+}
+
+fn log(session: &TextSession) -> Result<ProcessLog, WireError> {
+    let none = || WireError::new(ErrorCode::Disabled, "this process keeps no lines of its log");
+    session.config().log.clone().ok_or_else(none)
+}
+
+/// `# 1 frame was dropped`
+fn missed(number: u64, what: &str, how: &str) -> String {
+    format!("# {} {} {how}", count(number, what), if number == 1 { "was" } else { "were" })
+}
+
+/// Says what a listener is to answer that nobody knows here.
+pub(super) fn check_allowed<S: Service>(allowed: &[String], service: &S) {
+    for name in allowed {
+        if Word::parse(name.as_bytes()).is_none() && of(service).all(|verb| verb.name != name) {
+            let error = unknown_verb(name, of(service).map(|verb| verb.name));
+            let hint = error.hint.unwrap_or_default();
+            tracing::warn!("text_allow names {name}, which is no command here: {hint}");
+        }
     }
 }
 

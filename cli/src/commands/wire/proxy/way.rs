@@ -1,8 +1,8 @@
 //! One way of one connection: what comes in is cut into frames, judged, and passed on in its time.
 
-use crate::text;
 use super::faults::{Cut, WayFaults};
 use super::screen::Link;
+use crate::text;
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -112,7 +112,11 @@ impl Intake {
         } else {
             self.bytes(whole).await?;
         }
-        if last { self.cut(&format!("cut after {}", text::count(self.frames, "frame"))).await } else { Ok(()) }
+        if last {
+            self.cut(&format!("cut after {}", text::count(self.frames, "frame"))).await
+        } else {
+            Ok(())
+        }
     }
 
     /// Passes bytes on, or as many of them as come before the cut.
