@@ -111,6 +111,8 @@ pub struct BrokerConfig {
     pub io: Arc<dyn Io>,
     /// How long an in-sync replica may be behind (rule R8).
     pub replica_lag_max: Duration,
+    /// Whether to serve nothing once the lease is over, also where the coordinator does not ask for it.
+    pub step_down: bool,
     /// How long a stopping broker waits for others to take over.
     pub drain_timeout: Duration,
     /// What to do when nothing can be promised any more (a failed sync, a bug). `None` = abort the process;
@@ -138,6 +140,7 @@ impl BrokerConfig {
             store: StoreConfig::default(),
             io: Arc::new(RealIo),
             replica_lag_max: defaults::REPLICA_LAG_MAX,
+            step_down: false,
             drain_timeout: DRAIN_TIMEOUT,
             fatal: None,
             crash: CancellationToken::new(),

@@ -62,7 +62,7 @@ pub async fn run(
         Ok(opened) => opened?,
         Err(_) => return Err(BrokerError::Crashed),
     };
-    let (link, inputs) = CoordinatorLink::new();
+    let (link, inputs) = CoordinatorLink::new(config.step_down);
     let holders = TaskTracker::new();
     let parts = Parts {
         address: config.advertise.clone().unwrap_or_else(|| listener.local_addr().to_string()),

@@ -51,6 +51,8 @@ pub(crate) struct CoordinatorLink {
     heartbeat_now: Notify,
     /// Wakes the session: a full copy of the metadata is wanted.
     full_copy_wanted: Notify,
+    /// Whether to serve nothing without a lease.
+    step_down: AtomicBool,
     draining: AtomicBool,
     drained: CancellationToken,
     pub(crate) producer_ids: ProducerIdBlocks,
@@ -76,7 +78,7 @@ pub(crate) struct Inputs {
 }
 
 impl CoordinatorLink {
-    pub(crate) fn new() -> (Self, Inputs) {
+    pub(crate) fn new(step_down: bool) -> (Self, Inputs) {
         let (silence, silence_in) = mpsc::unbounded_channel();
         let lost = Lost { reason: "not reached yet".to_owned(), since: Instant::now() };
         let link = Self {
@@ -90,6 +92,7 @@ impl CoordinatorLink {
             silence,
             heartbeat_now: Notify::new(),
             full_copy_wanted: Notify::new(),
+            step_down: AtomicBool::new(step_down),
             draining: AtomicBool::new(false),
             drained: CancellationToken::new(),
             producer_ids: ProducerIdBlocks::default(),
@@ -101,6 +104,22 @@ impl CoordinatorLink {
     /// the replication rules would notice.
     pub(crate) fn lease_held(&self) -> bool {
         clock::now() < Now(self.lease_until.load(Ordering::Acquire))
+    }
+
+    /// Whether this broker may serve what it leads. Without a lease it may, unless it is to step down then:
+    /// acknowledged means kept either way, by the epochs; who reads may see an end that is not the newest.
+    ///
+    /// # Errors
+    /// `LEASE_OVER`; nothing was done.
+    pub(crate) fn may_serve(&self) -> Result<(), WireError> {
+        if self.lease_held() || !self.step_down.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let what = format!(
+            "this broker's lease has run out, and it steps down then: {}",
+            self.unavailable().message
+        );
+        Err(WireError::new(ErrorCode::LeaseOver, what).hint("send it again; serving goes on with the lease"))
     }
 
     /// The lease runs from the moment its request was *sent*; it never gets shorter.

@@ -7,6 +7,7 @@ use crate::error::BrokerError;
 use crate::peers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -74,6 +75,7 @@ pub(super) async fn register(
         // A fenced broker has lost what it led, and may not know it yet: no lease before it does.
         broker.link.renew_lease(sent, reply.lease_ms);
     }
+    broker.link.step_down.store(reply.step_down || broker.config.step_down, Ordering::Release);
     broker.link.producer_ids.add(reply.producer_ids_from, reply.producer_ids_count);
     tracing::info!(
         address,

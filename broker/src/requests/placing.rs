@@ -60,6 +60,7 @@ pub(super) enum Taker {
 pub(super) async fn taker(broker: &Broker, id: &Resolved, forward: bool) -> Result<Taker, WireError> {
     let id = id.id;
     if let Some(partition) = broker.partition(id).filter(|partition| partition.view().leads) {
+        broker.link.may_serve()?;
         return Ok(Taker::Here(partition));
     }
     let me = broker.id();

@@ -9,11 +9,12 @@ use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{Offset, TopicPartition};
 use yak_storage::ReadError;
 
-/// The partition, if this broker leads it.
+/// The partition, if this broker leads it and may serve it.
 pub(super) fn leading(
     broker: &Broker,
     id: TopicPartition,
 ) -> Result<(Arc<PartitionHandle>, Arc<View>), WireError> {
+    broker.link.may_serve()?;
     let not_leader = || broker.not_leader(id);
     let partition = broker.partition(id).ok_or_else(not_leader)?;
     let view = partition.view();

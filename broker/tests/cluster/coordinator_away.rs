@@ -124,3 +124,32 @@ async fn when_the_lease_is_over_only_what_needs_no_vouching_goes_on() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_steps_down_serves_nothing_without_its_lease_and_all_with_it() {
+    let mut cluster = Cluster::start_with(1, |_, mut config| {
+        config.step_down = true;
+        config
+    })
+    .await;
+    cluster.topic("orders", 1, 1).await;
+    let client = cluster.leader_client("orders", 0).await;
+    client.publish("orders", 0, &["before"]).await.expect("acknowledged");
+    cluster.kill_coordinator().await;
+    let mut taken = 0;
+    let refused = loop {
+        match client.publish("orders", 0, &["one"]).await {
+            Ok(_) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused.code, ErrorCode::LeaseOver, "{refused}");
+    let (consumed, _) = client.consume("orders", 0, 0, 0).await;
+    assert_eq!(consumed.error.expect("refused").code, ErrorCode::LeaseOver);
+
+    cluster.start_coordinator().await;
+    eventually("serving goes on", || async { client.publish("orders", 0, &["after"]).await.ok() }).await;
+    let read = client.read_all("orders", 0).await;
+    let of = |wanted: &str| read.iter().filter(|(_, value)| value == wanted).count();
+    assert_eq!((of("before"), of("one")), (1, taken), "what was refused was not written");
+}

@@ -68,7 +68,9 @@ impl Cluster {
             lease_ms: millis(self.config.lease),
             producer_ids_from,
             producer_ids_count,
-            coordinators: Vec::new(), // the shell knows
+            // The shell knows.
+            step_down: false,
+            coordinators: Vec::new(),
             leader_info: self.state.leader_info(),
         })
     }

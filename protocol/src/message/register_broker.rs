@@ -90,6 +90,10 @@ pub struct RegisterBrokerReply {
     pub producer_ids_from: i64,
     /// How many of them.
     pub producer_ids_count: u32,
+    /// Whether the broker is to serve nothing once its lease is over: the coordinators' own hold on the
+    /// metadata is a lease, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub step_down: bool,
     /// Where the coordinators are reached, as far as this one knows; empty = only itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub coordinators: Vec<String>,

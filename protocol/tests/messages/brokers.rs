@@ -106,6 +106,7 @@ fn brokers_talk_to_the_coordinator() {
             lease_ms: 3000,
             producer_ids_from: 4000,
             producer_ids_count: 1000,
+            step_down: true,
             coordinators: vec!["10.0.0.1:9700".to_owned(), "10.0.0.2:9700".to_owned()],
             leader_info: leader_info(),
         },
