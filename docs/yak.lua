@@ -32,6 +32,11 @@ local KINDS = {
   elect = "client",
   drain = "client",
   why = "client",
+  raft_vote = "control",
+  raft_append = "control",
+  raft_snapshot = "control",
+  coordinator_hello = "control",
+  change_peers = "client",
 }
 
 -- `replicate` frames with one of these are a follower's

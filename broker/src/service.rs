@@ -6,9 +6,10 @@ use crate::verbs;
 use std::sync::Arc;
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{
-    Consume, CreateTopic, DeleteTopic, Drain, Elect, Heartbeat, Hello, LeaderInfoRequest, Message, Metadata,
-    Offsets, Probe, ProducerIds, ProposeIsr, Publish, ReadRange, RegisterBroker, RegisterConsumer,
-    RegisterProducer, Replicate, StreamSilent, Why,
+    ChangePeers, Consume, CoordinatorHello, CreateTopic, DeleteTopic, Drain, Elect, Heartbeat, Hello,
+    LeaderInfoRequest, Message, Metadata, Offsets, Probe, ProducerIds, ProposeIsr, Publish, RaftAppend,
+    RaftSnapshot, RaftVote, ReadRange, RegisterBroker, RegisterConsumer, RegisterProducer, Replicate,
+    StreamSilent, Why,
 };
 use yak_protocol::net::{Closed, CommandError, Incoming, Observer, Peer, Replier, Service, TextSession};
 use yak_protocol::text::{Command, Status, Verb, Word};
@@ -48,7 +49,12 @@ impl Service for BrokerService {
             | ProposeIsr::KIND
             | StreamSilent::KIND
             | Probe::KIND
-            | ProducerIds::KIND => reply.refuse(&wrong_process(broker, request.kind.as_str())),
+            | ProducerIds::KIND
+            | CoordinatorHello::KIND
+            | ChangePeers::KIND
+            | RaftVote::KIND
+            | RaftAppend::KIND
+            | RaftSnapshot::KIND => reply.refuse(&wrong_process(broker, request.kind.as_str())),
             other => reply
                 .refuse(&WireError::new(ErrorCode::UnknownKind, format!("there is no request {other:?}"))),
         }

@@ -46,6 +46,23 @@ pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many unacknowledged bytes a follower may be sent for one partition.
 pub const REPLICATION_WINDOW_BYTES: u64 = 4 << 20;
 
+/// How often the leading coordinator of a quorum gives the others a sign of life.
+pub const QUORUM_HEARTBEAT: Duration = Duration::from_millis(100);
+/// For how long a coordinator that heard the leading one votes for no other.
+pub const QUORUM_ELECTION_TIMEOUT_MIN: Duration = Duration::from_millis(400);
+/// After how much silence at most it stands for election itself.
+pub const QUORUM_ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(600);
+/// How many entries the quorum's log grows by before a snapshot replaces them.
+pub const QUORUM_SNAPSHOT_ENTRIES: u64 = 5000;
+/// How many entries stay in the log behind a snapshot, for coordinators that lag a little.
+pub const QUORUM_KEPT_ENTRIES: u64 = 1000;
+/// How many bytes of entries one `raft_append` has, if it has more than one entry.
+pub const QUORUM_APPEND_BYTES_MAX: u64 = 4 << 20;
+/// Size of a piece of a snapshot, in bytes.
+pub const QUORUM_PIECE_BYTES: u64 = 1 << 20;
+/// How long a coordinator that joins the quorum may take to catch up before the change is given up.
+pub const QUORUM_CATCH_UP: Duration = Duration::from_secs(30);
+
 /// The largest batch of a topic by default, in bytes.
 pub const BATCH_BYTES_MAX: u32 = 1 << 20;
 /// How much the records of one batch may take once they are decompressed, in bytes.

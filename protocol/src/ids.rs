@@ -59,6 +59,9 @@ number!(/// One opening of one partition on a replication stream, chosen by the 
     SessionId(u64), "s");
 number!(/// A position in a partition's log: the index of a record, from 0.
     Offset(u64), "");
+number!(/// A coordinator of a quorum: drawn at random when its data dir is formatted, so that a wiped dir is another
+    /// coordinator and cannot vote twice. At most 53 bits, which every JSON reader keeps.
+    CoordinatorId(u64), "c");
 
 impl Offset {
     /// This offset moved on by `count` records.

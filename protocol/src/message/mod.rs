@@ -3,7 +3,9 @@
 //! A body is a MessagePack map with short string keys. Unknown keys are ignored, absent ones take
 //! their defaults, so old and new versions can talk. `docs/PROTOCOL.md` shows each as an example.
 
+mod change_peers;
 mod consume;
+mod coordinator_hello;
 mod drain;
 mod elect;
 mod heartbeat;
@@ -15,6 +17,10 @@ mod probe;
 mod producer_ids;
 mod propose_isr;
 mod publish;
+mod quorum;
+mod raft_append;
+mod raft_snapshot;
+mod raft_vote;
 mod read_range;
 mod register_broker;
 mod register_client;
@@ -24,7 +30,9 @@ mod stream_silent;
 mod topic;
 mod why;
 
+pub use change_peers::*;
 pub use consume::*;
+pub use coordinator_hello::*;
 pub use drain::*;
 pub use elect::*;
 pub use heartbeat::*;
@@ -36,6 +44,10 @@ pub use probe::*;
 pub use producer_ids::*;
 pub use propose_isr::*;
 pub use publish::*;
+pub use quorum::*;
+pub use raft_append::*;
+pub use raft_snapshot::*;
+pub use raft_vote::*;
 pub use read_range::*;
 pub use register_broker::*;
 pub use register_client::*;
@@ -124,6 +136,11 @@ kinds!(
     Elect,
     Drain,
     Why,
+    RaftVote,
+    RaftAppend,
+    RaftSnapshot,
+    CoordinatorHello,
+    ChangePeers,
 );
 
 /// The role that `kind` needs, without looking at its body; `None` for an unknown kind.

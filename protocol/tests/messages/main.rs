@@ -4,6 +4,7 @@
 mod brokers;
 mod check;
 mod clients;
+mod coordinators;
 mod golden;
 mod samples;
 mod tree;

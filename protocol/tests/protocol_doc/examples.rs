@@ -170,6 +170,11 @@ fn encoded(example: &Example, label: &str, bin: &Bytes) -> Encoded {
         ProducerIds,
         Elect,
         Drain,
+        RaftVote,
+        RaftAppend,
+        RaftSnapshot,
+        CoordinatorHello,
+        ChangePeers,
         Why,
     )
 }

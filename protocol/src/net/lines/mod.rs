@@ -386,8 +386,8 @@ pub(super) fn linger(seconds: f64) -> Option<Duration> {
 /// What a kind of message may do, for the listeners that let people only look.
 pub(super) fn access_of(kind: &str) -> Access {
     use crate::message::{
-        Consume, Drain, Elect, Hello, LeaderInfoRequest, Message, Metadata, Offsets, ReadRange,
-        RegisterConsumer, Why,
+        ChangePeers, Consume, CoordinatorHello, Drain, Elect, Hello, LeaderInfoRequest, Message, Metadata,
+        Offsets, RaftAppend, RaftSnapshot, RaftVote, ReadRange, RegisterConsumer, Why,
     };
     match kind {
         Hello::KIND
@@ -398,7 +398,13 @@ pub(super) fn access_of(kind: &str) -> Access {
         | ReadRange::KIND
         | RegisterConsumer::KIND
         | Why::KIND => Access::Read,
-        Elect::KIND | Drain::KIND => Access::Admin,
+        Elect::KIND
+        | Drain::KIND
+        | ChangePeers::KIND
+        | CoordinatorHello::KIND
+        | RaftVote::KIND
+        | RaftAppend::KIND
+        | RaftSnapshot::KIND => Access::Admin,
         _ => Access::Write,
     }
 }
