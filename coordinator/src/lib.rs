@@ -8,6 +8,7 @@ mod front;
 mod history;
 pub mod journal;
 pub mod metalog;
+pub mod quorum;
 pub mod redis;
 mod server;
 mod turns;
@@ -81,6 +82,9 @@ pub enum RunError {
     /// What it needs for its Redis is not there.
     #[error(transparent)]
     Redis(#[from] redis::RedisLogError),
+    /// The quorum's log cannot be used, or failed while it ran.
+    #[error(transparent)]
+    Quorum(#[from] quorum::QuorumError),
     /// Brokers could not hold on to their lease.
     #[error("the lease ({lease:?}) must be at least twice the heartbeat ({heartbeat:?})")]
     LeaseTooShort {

@@ -1,0 +1,93 @@
+//! A coordinator's data dir: it is locked, formatted once, and opened.
+
+use super::carry_over;
+use super::error::QuorumError;
+use super::log_store::{LOG, LogStore};
+use super::machine::{Machine, SNAPSHOT};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+use std::sync::Arc;
+use yak_core::cluster::Record;
+use yak_protocol::ids::CoordinatorId;
+
+const LOCK: &str = "lock";
+/// Numbers have at most so many bits: every JSON reader keeps them.
+const ID_BITS: u32 = 48;
+
+/// What a data dir holds.
+pub(crate) struct Opened {
+    pub(crate) store: LogStore,
+    pub(crate) machine: Machine,
+    /// A single coordinator's journal that has not been carried over.
+    pub(crate) journal: Option<Vec<Record>>,
+}
+
+/// Opens the dir; formats it if it is empty or has only a single coordinator's journal. Blocks.
+pub(crate) fn open(dir: &Path) -> Result<Opened, QuorumError> {
+    make(dir)?;
+    let lock = Arc::new(lock(dir)?);
+    let journal = carry_over::read(dir)?;
+    if !dir.join(LOG).exists() {
+        refuse_foreign(dir)?;
+        LogStore::format(dir, CoordinatorId(random_id()))?;
+    }
+    let store = LogStore::open(dir, lock.clone())?;
+    let machine = Machine::open(dir, store.id().0, lock)?;
+    if store.purged() > machine.last() {
+        let what = match machine.last() {
+            None => "it is missing, and the log's beginning was replaced by it".to_owned(),
+            Some(last) => format!("it ends at entry {}, before the log begins", last.index),
+        };
+        return Err(QuorumError::damaged(&dir.join(SNAPSHOT), 0, what));
+    }
+    Ok(Opened { store, machine, journal })
+}
+
+/// All of the last bits of a UUID are drawn; a number is never 0.
+fn random_id() -> u64 {
+    let drawn = uuid::Uuid::new_v4().as_u128() & ((1 << ID_BITS) - 1);
+    u64::try_from(drawn).unwrap_or_default().max(1)
+}
+
+/// Makes the folder, and its name durable.
+fn make(dir: &Path) -> Result<(), QuorumError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(dir).map_err(QuorumError::io("make the data dir", dir))?;
+    let parent = match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    super::file::sync_dir(parent)
+}
+
+fn lock(dir: &Path) -> Result<File, QuorumError> {
+    let path = dir.join(LOCK);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(QuorumError::io("open the lock file", &path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(QuorumError::Locked(dir.to_owned())),
+        Err(cause) => Err(QuorumError::io("lock", &path)(cause.into())),
+    }
+}
+
+/// A dir is formatted only if it holds nothing else: a mistyped path must not become a coordinator beside a
+/// broker's data.
+fn refuse_foreign(dir: &Path) -> Result<(), QuorumError> {
+    let known = [LOCK, "lost+found", carry_over::JOURNAL, "journal.new", "quorum.log.new"];
+    for entry in std::fs::read_dir(dir).map_err(QuorumError::io("list the data dir", dir))? {
+        let name = entry.map_err(QuorumError::io("list the data dir", dir))?.file_name();
+        if !known.iter().any(|known| name == *known) {
+            let found = name.to_string_lossy().into_owned();
+            return Err(QuorumError::Foreign { dir: dir.to_owned(), found });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! Changes of the quorum while the cluster runs.
+
+use super::bootstrap;
+use super::convert;
+use super::keeper::is_majority;
+use super::node::Node;
+use super::types::{Member, Membership};
+use openraft::ChangeMembers;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use yak_protocol::defaults::QUORUM_CATCH_UP;
+use yak_protocol::error::{ErrorCode, WireError};
+use yak_protocol::message::{ChangePeers, ChangePeersReply};
+
+/// Carries out a change. It goes on when the one who asked has gone.
+pub(crate) async fn change(node: &Arc<Node>, asked: &ChangePeers) -> Result<ChangePeersReply, WireError> {
+    if asked.add.is_none() && asked.remove.is_none() {
+        let text = "change_peers: neither `add` nor `remove` is given";
+        return Err(WireError::new(ErrorCode::BadRequest, text));
+    }
+    let _one = node.changing.lock().await;
+    let metrics = node.metrics();
+    if !metrics.state.is_leader() {
+        return Err(not_active(node));
+    }
+    finish(node).await?;
+    let members = node.metrics().membership_config.membership().clone();
+    let before: BTreeSet<u64> = members.voter_ids().collect();
+    let added = match &asked.add {
+        Some(address) => Some(look_at(node, &members, address, asked.remove.is_some()).await?),
+        None => None,
+    };
+    let removed = match &asked.remove {
+        Some(what) => find(&members, what, added.as_ref().map(|(id, _)| *id))?,
+        None => None,
+    };
+    let mut after = before.clone();
+    after.extend(added.as_ref().map(|(id, _)| *id));
+    if let Some(id) = removed {
+        after.remove(&id);
+    }
+    if after == before {
+        let moved = match added {
+            Some((id, member)) => rename(node, id, member).await?,
+            None => false,
+        };
+        return Ok(reply(node.metrics().membership_config.membership(), moved));
+    }
+    if !asked.force {
+        refuse_a_loss(node, &members, &after, added.as_ref().map(|(id, _)| *id))?;
+    }
+    if let Some((id, member)) = added {
+        join(node, &members, id, member).await?;
+    }
+    set_voters(node, after).await?;
+    Ok(reply(node.metrics().membership_config.membership(), true))
+}
+
+/// Completes a change that an earlier leader began.
+pub(crate) async fn finish(node: &Node) -> Result<(), WireError> {
+    let members = node.metrics().membership_config.membership().clone();
+    match &members.get_joint_config()[..] {
+        [_, .., newest] => set_voters(node, newest.clone()).await,
+        _ => Ok(()),
+    }
+}
+
+/// Makes known that a coordinator of the quorum has another name or is reached elsewhere; whether it was.
+pub(crate) async fn rename(node: &Node, id: u64, member: Member) -> Result<bool, WireError> {
+    let known = node.metrics().membership_config.membership().get_node(&id).cloned();
+    if known.is_none() || known.as_ref() == Some(&member) {
+        return Ok(false);
+    }
+    // What is sent to an address names whom it is for: a wrong one reaches nobody.
+    let rename = ChangeMembers::SetNodes(BTreeMap::from([(id, member)]));
+    let renamed = node.raft.change_membership(rename, true).await;
+    renamed.map(|_| true).map_err(|error| failed(node, &error))
+}
+
+/// A joint configuration first, then the new one alone; the others are sent nothing more.
+async fn set_voters(node: &Node, voters: BTreeSet<u64>) -> Result<(), WireError> {
+    let changed = node.raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), false).await;
+    changed.map(drop).map_err(|error| failed(node, &error))
+}
+
+/// Sends the log to a new one until it has caught up.
+async fn join(node: &Node, members: &Membership, id: u64, member: Member) -> Result<(), WireError> {
+    let address = member.address.clone();
+    let known = members.get_node(&id) == Some(&member);
+    let joining = async {
+        if known {
+            // It was added before and did not get to vote: only the wait is left.
+            return node.raft.add_learner(id, member, true).await;
+        }
+        let others = members
+            .learner_ids()
+            .filter(|other| members.get_node(other).is_some_and(|other| other.address == address));
+        let stale: BTreeSet<u64> = others.collect();
+        if !stale.is_empty() {
+            node.raft.change_membership(ChangeMembers::RemoveNodes(stale), false).await?;
+        }
+        node.raft.add_learner(id, member, true).await
+    };
+    match tokio::time::timeout(QUORUM_CATCH_UP, joining).await {
+        Ok(joined) => joined.map(drop).map_err(|error| failed(node, &error)),
+        Err(_) => {
+            // What is not in the quorum is not sent the log for ever.
+            let drop_it = ChangeMembers::RemoveNodes(BTreeSet::from([id]));
+            let _ = tokio::time::timeout(QUORUM_CATCH_UP, node.raft.change_membership(drop_it, false)).await;
+            let why = node.links.to(&address).heard().trouble.unwrap_or_else(|| "it is slow".to_owned());
+            let text = format!(
+                "{address} has not caught up within {QUORUM_CATCH_UP:?} ({why}); the quorum is unchanged"
+            );
+            Err(WireError::new(ErrorCode::Timeout, text)
+                .hint("see to it that it can be reached, and ask again"))
+        }
+    }
+}
+
+/// Who is at the address, if it may join.
+async fn look_at(
+    node: &Node,
+    members: &Membership,
+    address: &str,
+    replaces: bool,
+) -> Result<(u64, Member), WireError> {
+    if address == node.config.address {
+        return Ok((node.id, node.member()));
+    }
+    let answer = bootstrap::ask(node, address).await.map_err(|error| {
+        WireError::new(ErrorCode::NotReady, format!("{address} cannot be added: {error}"))
+            .hint("start the new coordinator with an empty data dir first, then ask again")
+    })?;
+    let id = answer.coordinator.id.0;
+    let member = Member { name: answer.coordinator.name, address: address.to_owned() };
+    let own = node.machine.cluster_id();
+    let is_known = members.nodes().any(|(known, _)| *known == id);
+    // One that was removed earlier may come back; one that voted in an unknown cluster may not.
+    if !is_known && answer.cluster_id != own && (answer.cluster_id.is_some() || answer.member) {
+        let text = format!("{address} belongs to another quorum already");
+        return Err(
+            WireError::new(ErrorCode::WrongCluster, text).hint("a coordinator joins with an empty data dir")
+        );
+    }
+    let same_address = members.nodes().find(|(known, other)| **known != id && other.address == address);
+    if let Some((old, _)) = same_address.filter(|(old, _)| members.voter_ids().any(|voter| voter == **old))
+        && !replaces
+    {
+        let text = format!("{address} was coordinator {old} and is now {id}: its data dir was emptied");
+        return Err(WireError::new(ErrorCode::NotApplied, text)
+            .hint(format!("replace the old one by the new one: `add` and `remove` both {address:?}")));
+    }
+    Ok((id, member))
+}
+
+/// The voter with that address, name or number; `None` = it is gone already. The one to add is not meant.
+fn find(members: &Membership, what: &str, added: Option<u64>) -> Result<Option<u64>, WireError> {
+    let voters: BTreeSet<u64> = members.voter_ids().collect();
+    let found = members.nodes().filter(|(id, member)| {
+        voters.contains(id)
+            && Some(**id) != added
+            && (member.address == what || member.name == what || id.to_string() == what)
+    });
+    match found.map(|(id, _)| *id).collect::<Vec<_>>()[..] {
+        [] => Ok(None),
+        [id] => Ok(Some(id)),
+        _ => Err(WireError::new(ErrorCode::BadRequest, format!("{what:?} names more than one coordinator"))
+            .hint("name it by its number")),
+    }
+}
+
+/// Those that remain must be able to decide without the one that goes.
+fn refuse_a_loss(
+    node: &Node,
+    members: &Membership,
+    after: &BTreeSet<u64>,
+    added: Option<u64>,
+) -> Result<(), WireError> {
+    let recent = node.config.election_timeout_max * 5;
+    let alive = |id: &&u64| {
+        **id == node.id
+            || Some(**id) == added
+            || members.get_node(id).is_some_and(|member| answered_within(node, &member.address, recent))
+    };
+    let heard: BTreeSet<u64> = after.iter().filter(alive).copied().collect();
+    let wanted = Membership::new(vec![after.clone()], BTreeMap::new());
+    if is_majority(&wanted, &heard) {
+        return Ok(());
+    }
+    let text = format!(
+        "{} of the {} coordinators that would remain are heard: the quorum would be lost",
+        heard.len(),
+        after.len()
+    );
+    Err(WireError::new(ErrorCode::NotApplied, text).hint("bring the silent ones back first, or give `force`"))
+}
+
+fn answered_within(node: &Node, address: &str, limit: Duration) -> bool {
+    let heard = node.links.to(address).heard();
+    heard.trouble.is_none() && heard.at.is_some_and(|at| at.elapsed() < limit)
+}
+
+fn reply(members: &Membership, changed: bool) -> ChangePeersReply {
+    let voters: BTreeSet<u64> = members.voter_ids().collect();
+    let infos = members.nodes().filter(|(id, _)| voters.contains(id));
+    ChangePeersReply { changed, voters: infos.map(|(id, member)| convert::info(*id, member)).collect() }
+}
+
+fn not_active(node: &Node) -> WireError {
+    crate::answers::not_active(&node.standing.borrow())
+}
+
+fn failed(node: &Node, error: &impl std::fmt::Display) -> WireError {
+    if !node.leads() {
+        return not_active(node);
+    }
+    WireError::new(ErrorCode::NotApplied, format!("the quorum is not changed: {error}"))
+}
