@@ -42,6 +42,8 @@ async fn a_replica_that_has_stopped_itself_is_away_until_it_is_started_without_d
     eventually("acknowledged", || async { client.publish("orders", 0, &["in the copy"]).await.ok() }).await;
     let copy = disks.lock().unwrap()[older].copy();
     client.publish("orders", 0, &["after the copy"]).await.expect("acknowledged");
+    // How far it is committed goes to the disk with the next change of the log.
+    client.publish("orders", 0, &["a change"]).await.expect("acknowledged");
 
     let coordinator = cluster.coordinator_address.clone();
     // One disk is put back to what it was, which nobody can notice: it leads without the second record. The
