@@ -1,6 +1,7 @@
 //! From frames to what the coordinator's one task understands. Nothing is decided here.
 
 use crate::metalog::{Look, Standing};
+use crate::quorum::QuorumService;
 use crate::server::{Ask, Input, Server};
 use crate::{verbs, why};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub(crate) struct Front {
     /// For what can be said in any role.
     pub(crate) log: Arc<dyn Look>,
     pub(crate) standing: watch::Receiver<Standing>,
+    /// What the other coordinators of a quorum are answered by.
+    pub(crate) quorum: Option<QuorumService>,
 }
 
 impl Front {
@@ -92,6 +95,9 @@ impl Service for Front {
                 reply.reply::<Probe>(Ok(&ProbeReply {}), Vec::new());
             }
             return;
+        }
+        if let Some(quorum) = self.quorum.as_ref().filter(|_| QuorumService::answers(&request.kind)) {
+            return quorum.handle(request, reply);
         }
         if &*request.kind == Why::KIND {
             return self.why(&request, reply);

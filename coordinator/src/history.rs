@@ -1,6 +1,6 @@
 //! What has changed since this process started, and why: for `HISTORY`, `WHY` and `EVENTS`.
 //!
-//! The journal knows what is; when it became so and why nobody needs for deciding, so it is not kept there.
+//! The metadata log knows what is; when it became so and why nobody needs for deciding, so it is not kept there.
 
 use std::collections::{HashMap, VecDeque};
 use yak_core::cluster::{Change, Note};

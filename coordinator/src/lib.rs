@@ -1,12 +1,13 @@
 //! The coordinator: the shell around the cluster machine of `yak-core`. It registers brokers, hears
-//! their heartbeats, keeps every decision in its journal before anybody hears of it, and pushes it out.
+//! their heartbeats, keeps every decision in its metadata log before anybody hears of it, and pushes it out.
 
 mod answers;
+mod backend;
 mod clients;
 mod clock;
+mod data_dir;
 mod front;
 mod history;
-pub mod journal;
 pub mod metalog;
 pub mod quorum;
 pub mod redis;
@@ -15,10 +16,12 @@ mod turns;
 mod verbs;
 mod why;
 
-pub use journal::JournalError;
+pub use backend::Backend;
+pub use data_dir::DataDirError;
+pub use redis::Target;
 
 use history::History;
-use metalog::{Active, AnyLog, MetaLog, Single, Standing};
+use metalog::{MetaLog, Standing};
 use server::SelfPortrait;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,8 +38,12 @@ use yak_protocol::text::Sources;
 /// What a coordinator is told.
 #[derive(Clone, Debug)]
 pub struct CoordinatorConfig {
-    /// Where its journal is kept.
+    /// Where it keeps its data.
     pub data: PathBuf,
+    /// What it calls itself; `None` = `coordinator-` and its address.
+    pub name: Option<String>,
+    /// Where the metadata is kept, and what decides which coordinator is active.
+    pub backend: Backend,
     /// Where others reach it, `host:port`; `None` = where the listener is bound.
     pub advertise: Option<String>,
     /// How often brokers renew their lease.
@@ -56,11 +63,13 @@ pub struct CoordinatorConfig {
 }
 
 impl CoordinatorConfig {
-    /// The defaults, with the journal in `data`.
+    /// The defaults: alone, with its log in `data`.
     #[must_use]
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
             data: data.into(),
+            name: None,
+            backend: Backend::default(),
             advertise: None,
             heartbeat: defaults::HEARTBEAT,
             lease: defaults::LEASE,
@@ -76,9 +85,6 @@ impl CoordinatorConfig {
 /// Why a coordinator ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Its journal cannot be used, or failed while it ran.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
     /// What it needs for its Redis is not there.
     #[error(transparent)]
     Redis(#[from] redis::RedisLogError),
@@ -104,20 +110,20 @@ pub async fn run(
     config: CoordinatorConfig,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let CoordinatorConfig { data, heartbeat, lease, probe, partitions, replicas, ready, .. } = config.clone();
+    let CoordinatorConfig { heartbeat, lease, probe, partitions, replicas, ready, .. } = config.clone();
     if heartbeat.is_zero() || lease < heartbeat * 2 {
         return Err(RunError::LeaseTooShort { lease, heartbeat });
     }
+    let address = config.advertise.clone().unwrap_or_else(|| listener.local_addr().to_string());
+    let (log, quorum) = backend::open(&config, &address).await?;
     let portrait = SelfPortrait {
         listen: listener.local_addr().to_string(),
-        address: config.advertise.clone().unwrap_or_else(|| listener.local_addr().to_string()),
+        address,
         max_frame_bytes: listener.config().max_frame_bytes,
         insecure: listener.is_insecure(),
         config,
         started: Instant::now(),
     };
-    let myself = Active { name: portrait.address.clone(), address: portrait.address.clone(), myself: true };
-    let log = AnyLog::Single(Single::new(data, myself));
     let standing = log.standing();
     let observer = Observer::default();
     let (sender, inputs) = mpsc::unbounded_channel();
@@ -126,6 +132,7 @@ pub async fn run(
         observer: observer.clone(),
         log: log.look(),
         standing: standing.clone(),
+        quorum,
     });
     let machine = ClusterConfig { heartbeat, lease, probe, partitions, replicas, rules: Rules::all() };
     let turns = Turns {

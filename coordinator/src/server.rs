@@ -24,7 +24,7 @@ use yak_protocol::message::{
 };
 use yak_protocol::net::{Observer, Peer, Replier};
 
-/// How many inputs share one journal write at most.
+/// How many inputs share one write of the log at most.
 const INPUTS_PER_ROUND_MAX: usize = 1024;
 
 /// Something for the task to do.
@@ -74,7 +74,7 @@ pub(crate) enum Ended {
     Deposed(String),
 }
 
-/// What goes out once the journal has kept what it follows from.
+/// What goes out once the log has kept what it follows from.
 enum Outgoing {
     Machine(Effect),
     Read(Replier, Answer),
@@ -319,7 +319,7 @@ impl Server {
         outgoing.extend(effects.into_iter().map(Outgoing::Machine));
     }
 
-    /// The next id of the own block; a new block goes through the journal of this round first.
+    /// The next id of the own block; a new block goes through the log with this round first.
     fn next_producer_id(&mut self, outgoing: &mut Vec<Outgoing>) -> ProducerId {
         if self.producer_ids.is_empty() {
             let mut effects = Vec::new();
@@ -370,7 +370,7 @@ impl Server {
             Effect::Reply(id, outcome) => {
                 if let Some((reply, alive)) = self.repliers.remove(&id) {
                     self.hear(alive, &outcome);
-                    answer_request(reply, outcome, &self.standing.borrow().peers);
+                    self.answer_request(reply, outcome);
                 }
             }
             Effect::Push(connection, info) => self.send_to(connection, 0, LeaderInfoRequest::KIND, &info),
@@ -394,6 +394,25 @@ impl Server {
         }
     }
 
+    fn answer_request(&self, reply: Replier, outcome: Result<Reply, WireError>) {
+        match outcome {
+            Err(error) => reply.refuse(&error),
+            Ok(Reply::RegisterBroker(mut body)) => {
+                body.step_down = self.portrait.config.backend.steps_down();
+                body.coordinators = self.standing.borrow().peers.clone();
+                reply.reply_body(&*body, Vec::new());
+            }
+            Ok(Reply::Heartbeat(body)) => reply.reply_body(&body, Vec::new()),
+            Ok(Reply::ProposeIsr(body)) => reply.reply_body(&body, Vec::new()),
+            Ok(Reply::StreamSilent(body)) => reply.reply_body(&body, Vec::new()),
+            Ok(Reply::ProducerIds(body)) => reply.reply_body(&body, Vec::new()),
+            Ok(Reply::CreateTopic(body)) => reply.reply_body(&body, Vec::new()),
+            Ok(Reply::DeleteTopic(body)) => reply.reply_body(&body, Vec::new()),
+            Ok(Reply::Elect(body)) => reply.reply_body(&body, Vec::new()),
+            Ok(Reply::Drain(body)) => reply.reply_body(&body, Vec::new()),
+        }
+    }
+
     /// Who has shown a sign of life with that.
     fn hear(&mut self, alive: Option<BrokerId>, outcome: &Result<Reply, WireError>) {
         let broker = match outcome {
@@ -411,24 +430,6 @@ impl Server {
             // Its end is on the way as an input of its own.
             tracing::debug!(peer = peer.id(), kind, %error, "not sent");
         }
-    }
-}
-
-fn answer_request(reply: Replier, outcome: Result<Reply, WireError>, peers: &[String]) {
-    match outcome {
-        Err(error) => reply.refuse(&error),
-        Ok(Reply::RegisterBroker(mut body)) => {
-            body.coordinators = peers.to_vec();
-            reply.reply_body(&*body, Vec::new());
-        }
-        Ok(Reply::Heartbeat(body)) => reply.reply_body(&body, Vec::new()),
-        Ok(Reply::ProposeIsr(body)) => reply.reply_body(&body, Vec::new()),
-        Ok(Reply::StreamSilent(body)) => reply.reply_body(&body, Vec::new()),
-        Ok(Reply::ProducerIds(body)) => reply.reply_body(&body, Vec::new()),
-        Ok(Reply::CreateTopic(body)) => reply.reply_body(&body, Vec::new()),
-        Ok(Reply::DeleteTopic(body)) => reply.reply_body(&body, Vec::new()),
-        Ok(Reply::Elect(body)) => reply.reply_body(&body, Vec::new()),
-        Ok(Reply::Drain(body)) => reply.reply_body(&body, Vec::new()),
     }
 }
 

@@ -170,11 +170,11 @@ async fn producer_ids_are_never_given_out_twice_not_even_after_a_crash() {
 }
 
 #[tokio::test]
-async fn an_old_copy_of_the_journal_gives_out_no_producer_id_again() {
+async fn an_old_copy_of_the_log_gives_out_no_producer_id_again() {
     let mut coordinator = Harness::start().await;
     let mut one = Broker::new("one", 1);
     one.join(&coordinator).await;
-    let copy = coordinator.journal();
+    let copy = coordinator.log();
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..3 {
         let client = coordinator.client().await;
@@ -184,7 +184,7 @@ async fn an_old_copy_of_the_journal_gives_out_no_producer_id_again() {
         let to = block.producer_ids_from + i64::from(block.producer_ids_count);
         assert!((block.producer_ids_from..to).all(|id| seen.insert(id)));
         coordinator.crash().await;
-        coordinator.set_journal(&copy);
+        coordinator.set_log(&copy);
         coordinator.restart().await;
     }
 }
@@ -230,7 +230,7 @@ async fn a_deleted_topic_leaves_a_tombstone_for_brokers_that_were_away() {
 }
 
 #[tokio::test]
-async fn what_was_answered_survives_a_journal_cut_at_any_entry() {
+async fn what_was_answered_survives_a_log_cut_at_any_entry() {
     let mut coordinator = Harness::start().await;
     let mut one = Broker::new("one", 1);
     one.join(&coordinator).await;
@@ -239,12 +239,12 @@ async fn what_was_answered_survives_a_journal_cut_at_any_entry() {
         let name = format!("topic-{number}");
         coordinator.client().await.request(&topic(&name), Vec::new()).await.unwrap();
         // From here on the topic must be there, however the file ends after it.
-        answered.push((coordinator.journal().len(), name));
+        answered.push((coordinator.log().len(), name));
     }
     coordinator.crash().await;
-    let whole = coordinator.journal();
+    let whole = coordinator.log();
     for cut in (answered[0].0..=whole.len()).step_by(41) {
-        coordinator.set_journal(&whole[..cut]);
+        coordinator.set_log(&whole[..cut]);
         coordinator.restart().await;
         let topics = coordinator.metadata().await.topics;
         for (_, name) in answered.iter().filter(|(end, _)| *end <= cut) {

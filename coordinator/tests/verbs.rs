@@ -159,13 +159,10 @@ async fn history_tells_elections_and_isr_changes_with_their_reason() {
 }
 
 #[tokio::test]
-async fn the_process_shows_its_journal_settings_and_numbers() {
+async fn the_process_shows_its_backend_settings_and_numbers() {
     let (coordinator, _one, _two, mut typist) = two_brokers().await;
-    let bytes = coordinator.journal().len();
     let backend = typist.rows("BACKEND").await.join("\n");
-    let path = coordinator.journal_path().display().to_string();
-    contains(&backend, &["name=backend value=own", &path, &format!("name=bytes value={bytes}")]);
-    assert!(!backend.contains("name=last_sync value=-"), "{backend}");
+    contains(&backend, &["name=backend value=quorum", "name=role value=leading", &coordinator.address]);
     let info = typist.rows("INFO").await.join("\n");
     contains(
         &info,
@@ -181,7 +178,7 @@ async fn the_process_shows_its_journal_settings_and_numbers() {
 }
 
 #[tokio::test]
-async fn words_are_answered_and_ruok_looks_at_the_journal() {
+async fn words_are_answered_and_ruok_looks_at_the_log() {
     let (coordinator, _one, _two, _typist) = two_brokers().await;
     assert_eq!(coordinator.word("ruok").await, "imok\n");
     assert_eq!(coordinator.word("isro").await, "rw\n");
@@ -194,8 +191,8 @@ async fn words_are_answered_and_ruok_looks_at_the_journal() {
     contains(&coordinator.word("envi").await, &["yak.version=", "process.id="]);
     contains(&coordinator.word("dump").await, &["leases:\nBROKER", "connected"]);
     // The next entry would go to a file that nobody will find again.
-    std::fs::remove_file(coordinator.journal_path()).unwrap();
-    contains(&coordinator.word("ruok").await, &["imno: the journal"]);
+    std::fs::remove_file(coordinator.log_path()).unwrap();
+    contains(&coordinator.word("ruok").await, &["imno: the quorum's log"]);
 }
 
 #[tokio::test]

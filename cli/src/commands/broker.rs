@@ -2,8 +2,10 @@
 
 use super::by_hand::ByHand;
 use super::coordinator::announce;
+use super::embedded::{self, Embedded};
+use super::metadata::MetadataArgs;
 use crate::context::Context;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use yak_broker::{AutoCreate, BrokerConfig};
 use yak_protocol::defaults::BROKER_PORT;
@@ -16,6 +18,9 @@ use yak_protocol::net::Listener;
 Examples:
   yak broker --data /var/lib/yak/broker
   yak broker --name b2 --coordinator 10.0.0.1:9700 --listen 0.0.0.0:9702 --advertise 10.0.0.2:9702 --insecure
+  yak broker --coordinator embedded --lease-backend redis://10.0.0.9 --data ./b1
+  yak broker --coordinator embedded --peers 10.0.0.1:9801,10.0.0.2:9801,10.0.0.3:9801 \\
+      --listen 10.0.0.1:9701 --insecure --data ./b1
   yak broker list --output json")]
 pub struct BrokerArgs {
     /// `list`; nothing = run a broker.
@@ -39,7 +44,7 @@ pub struct BrokerServerArgs {
     /// Its name [default: broker-HOSTNAME, with -PORT when not on 9701]
     #[arg(long, env = "BROKER_ID", value_name = "NAME")]
     pub name: Option<String>,
-    /// Where the coordinators are
+    /// Where the coordinators are; `embedded` = one runs in this process
     #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:9700", value_name = "HOST:PORT,..")]
     pub coordinator: Vec<String>,
     /// Where to listen
@@ -60,6 +65,31 @@ pub struct BrokerServerArgs {
     /// Refuse to publish to a topic that does not exist instead of making it
     #[arg(long)]
     pub no_auto_create: bool,
+    /// What to do once the coordinator has been away for longer than the lease
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub on_lease_loss: OnLeaseLoss,
+    /// Where the embedded coordinator listens [default: the broker's host, its port + 100]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub coordinator_listen: Option<String>,
+    /// Where others reach the embedded coordinator [default: the address it listens on]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub coordinator_advertise: Option<String>,
+    /// Where the embedded coordinator keeps its data [default: the broker's folder with `-coordinator`]
+    #[arg(long, value_name = "DIR")]
+    pub coordinator_data: Option<PathBuf>,
+    /// What the embedded coordinator is told.
+    #[command(flatten, next_help_heading = "Embedded coordinator")]
+    pub metadata: MetadataArgs,
+}
+
+/// What a broker does without its lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum OnLeaseLoss {
+    /// Go on with what needs no vouching: `acks=all` and reading.
+    #[default]
+    Serve,
+    /// Serve nothing.
+    StepDown,
 }
 
 /// Runs until shutdown, or lists the brokers.
@@ -74,19 +104,26 @@ pub async fn run(args: BrokerArgs, context: Context) -> anyhow::Result<()> {
 }
 
 async fn serve(args: BrokerServerArgs, context: Context) -> anyhow::Result<()> {
-    let listener = Listener::bind(&args.listen, args.by_hand.listener())?;
+    let listener = Listener::bind(&args.listen, args.by_hand.clone().listener())?;
     let address = listener.local_addr();
-    let name = args.name.unwrap_or_else(|| default_name(address.port()));
+    let name = args.name.clone().unwrap_or_else(|| default_name(address.port()));
+    let embedded = Embedded::wanted(&args.coordinator)?;
+    let coordinator = if embedded { Some(Embedded::bind(&args, &name, address, &context)?) } else { None };
+    let coordinators = coordinator.as_ref().map_or(args.coordinator, Embedded::addresses);
     let config = BrokerConfig {
         advertise: args.advertise,
         rack: args.rack,
+        step_down: args.on_lease_loss == OnLeaseLoss::StepDown,
         sources: context.sources.clone(),
         auto_create: AutoCreate { enabled: !args.no_auto_create, ..AutoCreate::default() },
-        ..BrokerConfig::new(name, args.data, args.coordinator)
+        ..BrokerConfig::new(name, args.data, coordinators)
     };
     let ready = config.ready.clone();
     let run = yak_broker::run(listener, config, context.shutdown.clone());
-    announce(run, ready, address).await
+    match coordinator {
+        None => announce(run, ready, address).await,
+        Some(coordinator) => embedded::beside(coordinator, announce(run, ready, address)).await,
+    }
 }
 
 /// `broker-<hostname>`, with the port when it is not the usual one.

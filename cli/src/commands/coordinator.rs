@@ -1,14 +1,13 @@
 //! `yak coordinator`: registers brokers, hears their heartbeats and elects partition leaders.
 
 use super::by_hand::ByHand;
+use super::metadata::MetadataArgs;
 use crate::context::Context;
-use crate::exit::{Failure, USAGE};
 use clap::Args;
 use std::future::Future;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use yak_coordinator::CoordinatorConfig;
 use yak_protocol::net::Listener;
@@ -19,7 +18,8 @@ use yak_protocol::net::Listener;
 Examples:
   yak coordinator --data /var/lib/yak/coordinator
   yak coordinator --listen 0.0.0.0:9700 --advertise 10.0.0.1:9700 --insecure --data ./coordinator
-  LEASE_TIME_SECONDS=10 RENEW_INTERVAL_SECONDS=5 yak coordinator --data ./coordinator")]
+  yak coordinator --listen 10.0.0.1:9700 --insecure --peers 10.0.0.1:9700,10.0.0.2:9700,10.0.0.3:9700
+  REDIS_HOST=10.0.0.9 LEASE_TIME_SECONDS=10 yak coordinator --lease-backend redis --data ./coordinator")]
 pub struct CoordinatorArgs {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:9700", value_name = "HOST:PORT")]
@@ -27,24 +27,18 @@ pub struct CoordinatorArgs {
     /// Where others reach it [default: the address it listens on]
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
-    /// Where its journal is kept
+    /// What it calls itself [default: coordinator-ADDRESS]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Where it keeps its data
     #[arg(long, default_value = "./yak-coordinator", value_name = "DIR")]
     pub data: PathBuf,
     /// What its port takes besides frames.
     #[command(flatten)]
     pub by_hand: ByHand,
-    /// How long a broker lives without a heartbeat, in seconds
-    #[arg(long, env = "LEASE_TIME_SECONDS", default_value_t = 3.0, value_name = "SECONDS")]
-    pub lease_time_seconds: f64,
-    /// How often brokers renew their lease, in seconds
-    #[arg(long, env = "RENEW_INTERVAL_SECONDS", default_value_t = 0.5, value_name = "SECONDS")]
-    pub renew_interval_seconds: f64,
-    /// Partitions of a topic that is made without a number
-    #[arg(long, default_value_t = yak_protocol::defaults::PARTITIONS, value_name = "N")]
-    pub default_partitions: u32,
-    /// Replicas of a topic that is made without a number, if there are as many brokers
-    #[arg(long, default_value_t = yak_protocol::defaults::REPLICAS, value_name = "N")]
-    pub default_replicas: u32,
+    /// Where the metadata is kept, and what new topics get.
+    #[command(flatten)]
+    pub metadata: MetadataArgs,
 }
 
 /// Runs until shutdown.
@@ -55,13 +49,10 @@ pub async fn run(args: CoordinatorArgs, context: Context) -> anyhow::Result<()> 
     let listener = Listener::bind(&args.listen, args.by_hand.listener())?;
     let address = listener.local_addr();
     let config = CoordinatorConfig {
+        name: args.name,
         advertise: args.advertise,
-        lease: seconds("--lease-time-seconds", args.lease_time_seconds)?,
-        heartbeat: seconds("--renew-interval-seconds", args.renew_interval_seconds)?,
-        partitions: args.default_partitions,
-        replicas: args.default_replicas,
         sources: context.sources.clone(),
-        ..CoordinatorConfig::new(args.data)
+        ..args.metadata.config(args.data)?
     };
     let ready = config.ready.clone();
     let run = yak_coordinator::run(listener, config, context.shutdown.clone());
@@ -91,9 +82,4 @@ where
     out.flush()?;
     drop(out);
     Ok(server.await?)
-}
-
-fn seconds(option: &str, value: f64) -> anyhow::Result<Duration> {
-    Duration::try_from_secs_f64(value)
-        .map_err(|error| anyhow::Error::new(Failure::new(USAGE, format!("{option} {value}: {error}"))))
 }

@@ -8,6 +8,8 @@ pub mod consume;
 pub mod coordinator;
 pub mod demo;
 pub mod dev;
+pub mod embedded;
+pub mod metadata;
 pub mod produce;
 pub mod topic;
 pub mod why;

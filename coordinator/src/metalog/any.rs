@@ -1,20 +1,24 @@
 //! The metadata log that this process was told to use.
 
-use super::{Look, Lost, MetaLog, Single, Standing, Term};
+use super::{Look, Lost, MetaLog, Standing, Term};
 use crate::RunError;
+use crate::quorum::Quorum;
+use crate::redis::RedisLog;
 use std::sync::Arc;
 use tokio::sync::watch;
 use yak_core::cluster::Record;
 
 /// See the module.
 pub(crate) enum AnyLog {
-    Single(Single),
+    Quorum(Box<Quorum>),
+    Redis(Box<RedisLog>),
 }
 
 macro_rules! each {
     ($self:ident, $log:ident => $call:expr) => {
         match $self {
-            Self::Single($log) => $call,
+            Self::Quorum($log) => $call,
+            Self::Redis($log) => $call,
         }
     };
 }

@@ -13,10 +13,8 @@
 //! Viewstamped Replication and Raft; which records there are and what they mean is `yak-core`'s alone.
 
 mod any;
-mod single;
 
 pub(crate) use any::AnyLog;
-pub(crate) use single::Single;
 
 use std::future::Future;
 use std::sync::Arc;

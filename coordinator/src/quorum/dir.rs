@@ -4,14 +4,12 @@ use super::carry_over;
 use super::error::QuorumError;
 use super::log_store::{LOG, LogStore};
 use super::machine::{Machine, SNAPSHOT};
-use rustix::fs::{FlockOperation, flock};
-use std::fs::{File, OpenOptions};
+use crate::data_dir::{self, LOCK};
 use std::path::Path;
 use std::sync::Arc;
 use yak_core::cluster::Record;
 use yak_protocol::ids::CoordinatorId;
 
-const LOCK: &str = "lock";
 /// Numbers have at most so many bits: every JSON reader keeps them.
 const ID_BITS: u32 = 48;
 
@@ -25,8 +23,7 @@ pub(crate) struct Opened {
 
 /// Opens the dir; formats it if it is empty or has only a single coordinator's journal. Blocks.
 pub(crate) fn open(dir: &Path) -> Result<Opened, QuorumError> {
-    make(dir)?;
-    let lock = Arc::new(lock(dir)?);
+    let lock = Arc::new(data_dir::take(dir)?);
     let journal = carry_over::read(dir)?;
     if !dir.join(LOG).exists() {
         refuse_foreign(dir)?;
@@ -48,34 +45,6 @@ pub(crate) fn open(dir: &Path) -> Result<Opened, QuorumError> {
 fn random_id() -> u64 {
     let drawn = uuid::Uuid::new_v4().as_u128() & ((1 << ID_BITS) - 1);
     u64::try_from(drawn).unwrap_or_default().max(1)
-}
-
-/// Makes the folder, and its name durable.
-fn make(dir: &Path) -> Result<(), QuorumError> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    std::fs::create_dir_all(dir).map_err(QuorumError::io("make the data dir", dir))?;
-    let parent = match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    super::file::sync_dir(parent)
-}
-
-fn lock(dir: &Path) -> Result<File, QuorumError> {
-    let path = dir.join(LOCK);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(QuorumError::io("open the lock file", &path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(QuorumError::Locked(dir.to_owned())),
-        Err(cause) => Err(QuorumError::io("lock", &path)(cause.into())),
-    }
 }
 
 /// A dir is formatted only if it holds nothing else: a mistyped path must not become a coordinator beside a

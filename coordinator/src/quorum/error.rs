@@ -1,3 +1,4 @@
+use crate::data_dir::DataDirError;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,11 +16,9 @@ pub enum QuorumError {
         #[source]
         cause: io::Error,
     },
-    /// Another process uses the data dir.
-    #[error(
-        "the data dir {0} is in use by another coordinator; stop that one, or give this one its own --data"
-    )]
-    Locked(PathBuf),
+    /// The data dir cannot be had.
+    #[error(transparent)]
+    Dir(#[from] DataDirError),
     /// The data dir holds other things and no coordinator's data.
     #[error(
         "the data dir {dir} holds {found:?} but nothing of a coordinator; give an empty dir or the right one"

@@ -27,7 +27,7 @@ mod tenure;
 
 pub use target::{Secret, Target, TargetError};
 
-use crate::JournalError;
+use crate::DataDirError;
 use crate::metalog::{Look, Lost, MetaLog, Standing, Term};
 use board::Board;
 use campaign::Step;
@@ -109,7 +109,7 @@ pub enum RedisLogError {
     },
     /// The data dir cannot be had.
     #[error(transparent)]
-    Dir(#[from] JournalError),
+    Dir(#[from] DataDirError),
     /// The data dir holds a journal: that of a coordinator without Redis.
     #[error(
         "the data dir {0} holds a coordinator journal of its own; give an empty dir to a coordinator with redis, \

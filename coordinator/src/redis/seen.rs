@@ -15,7 +15,7 @@
 
 use super::RedisLogError;
 use super::entry::Header;
-use crate::journal;
+use crate::data_dir;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
@@ -117,8 +117,7 @@ pub(super) struct SeenFile {
 impl SeenFile {
     /// Opens it in `dir`; a new dir gets a node id of its own, with the first write.
     pub(super) fn open(dir: &Path) -> Result<(Self, Seen), RedisLogError> {
-        journal::make_dir(dir).map_err(io_error("make the data dir", dir))?;
-        let lock = journal::lock(dir)?;
+        let lock = data_dir::take(dir)?;
         if dir.join(PLAIN_JOURNAL).exists() {
             return Err(RedisLogError::PlainJournal(dir.to_owned()));
         }

@@ -35,7 +35,7 @@ pub(crate) const VERBS: &[Verb] = &[
         "elections and ISR changes since the start, with reason",
         Access::Read,
     ),
-    Verb::new("BACKEND", "BACKEND", "the journal: file, size, records, last sync", Access::Read),
+    Verb::new("BACKEND", "BACKEND", "the metadata log: who keeps it, how far it is", Access::Read),
     Verb::new("CONF", "CONF [prefix]", "the settings: value and source", Access::Read),
     Verb::new("METRICS", "METRICS [prefix]", "the numbers of this process", Access::Read),
 ];

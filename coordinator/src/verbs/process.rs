@@ -1,4 +1,4 @@
-//! This process: what it is, what it was told, what it counts, and its journal.
+//! This process: what it is, what it was told, what it counts, and its metadata log.
 
 use crate::metalog::Look;
 use crate::server::Server;
@@ -103,10 +103,14 @@ pub(super) fn metrics(server: &Server, log: &dyn Look) -> Metrics {
     metrics.counter("yak_elections_total", "changes of a partition's leader", elections);
     metrics.counter("yak_isr_changes_total", "changes of a partition's ISR", isr_changes);
     metrics.counter("yak_fencings_total", "times that a broker was fenced", fences);
-    metrics.gauge("yak_journal_bytes", "size of the journal", totals.bytes);
-    metrics.gauge("yak_journal_records", "records in it behind the last snapshot", totals.since_snapshot);
-    metrics.counter("yak_journal_snapshots_total", "snapshots that were taken", totals.snapshots);
-    metrics.counter("yak_journal_syncs_total", "syncs of the journal", totals.syncs);
-    metrics.counter("yak_journal_sync_seconds_total", "time that those took", totals.sync_time);
+    metrics.gauge("yak_metadata_log_bytes", "size of the metadata log", totals.bytes);
+    metrics.gauge(
+        "yak_metadata_log_entries",
+        "entries in it behind the last snapshot",
+        totals.since_snapshot,
+    );
+    metrics.counter("yak_metadata_log_snapshots_total", "snapshots that were taken", totals.snapshots);
+    metrics.counter("yak_metadata_log_syncs_total", "writes of it that were made durable", totals.syncs);
+    metrics.counter("yak_metadata_log_sync_seconds_total", "time that those took", totals.sync_time);
     metrics
 }

@@ -112,9 +112,8 @@ impl Harness {
         running.abort();
         assert!(running.await.unwrap_err().is_cancelled());
         // A write that was under way on another thread holds the lock until it is done.
-        while yak_coordinator::journal::Journal::open(self.dir.path(), Vec::new).is_err() {
-            tokio::task::yield_now().await;
-        }
+        let lock = std::fs::File::open(self.dir.path().join("lock")).unwrap();
+        eventually("it has let go of its data dir", async || lock.try_lock().ok()).await;
     }
 
     pub async fn client(&self) -> Connection {
@@ -139,16 +138,16 @@ impl Harness {
         answer
     }
 
-    pub fn journal_path(&self) -> PathBuf {
-        self.dir.path().join("journal")
+    pub fn log_path(&self) -> PathBuf {
+        self.dir.path().join("quorum.log")
     }
 
-    pub fn journal(&self) -> Vec<u8> {
-        std::fs::read(self.journal_path()).unwrap()
+    pub fn log(&self) -> Vec<u8> {
+        std::fs::read(self.log_path()).unwrap()
     }
 
-    pub fn set_journal(&self, bytes: &[u8]) {
-        std::fs::write(self.journal_path(), bytes).unwrap();
+    pub fn set_log(&self, bytes: &[u8]) {
+        std::fs::write(self.log_path(), bytes).unwrap();
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use yak_coordinator::DataDirError;
 use yak_coordinator::metalog::{MetaLog, Standing, Term};
 use yak_coordinator::quorum::{Quorum, QuorumConfig, QuorumError, QuorumService};
 use yak_core::cluster::{Record, State};
@@ -144,7 +145,7 @@ async fn start(listener: Listener, stopped: Stopped) -> Coordinator {
     // One that was dropped keeps its dir locked for as long as a write is under way.
     let opened = until("the dir is not locked", || async {
         match Quorum::open(config.clone()).await {
-            Err(QuorumError::Locked(_)) => None,
+            Err(QuorumError::Dir(DataDirError::Locked(_))) => None,
             other => Some(other.unwrap()),
         }
     });

@@ -5,10 +5,8 @@ use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 use yak_coordinator::RunError;
-use yak_coordinator::journal::Journal;
 use yak_coordinator::metalog::MetaLog;
 use yak_coordinator::quorum::{Quorum, QuorumError};
-use yak_core::cluster::Cluster;
 use yak_protocol::ids::{ClusterId, CoordinatorEpoch};
 
 #[tokio::test]
@@ -45,19 +43,19 @@ async fn one_that_lags_behind_the_log_gets_a_snapshot() {
     assert_eq!(decisions(&term.records), 100);
 }
 
-fn journal_with(dir: &Path, cluster_id: ClusterId) {
-    let (mut journal, _) = Journal::open(dir, || Cluster::format(cluster_id)).unwrap();
-    journal
-        .append(&[vec![yak_core::cluster::Record::CoordinatorEpoch { epoch: CoordinatorEpoch(5) }]])
-        .unwrap();
-    journal.append(&[decision(1), decision(2)]).unwrap();
+/// The journal of a single coordinator of cluster `n`, as version 0.1 before the quorum wrote it: its term 5, two
+/// decisions.
+fn journal_with(dir: &Path, n: u128) {
+    let fixture =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/journal-v1-cluster-{n}"));
+    fs::copy(fixture, dir.join("journal")).unwrap();
 }
 
 #[tokio::test]
 async fn a_single_coordinators_journal_is_carried_over_once() {
     let cluster_id = ClusterId(77);
     let dir = TempDir::new().unwrap();
-    journal_with(dir.path(), cluster_id);
+    journal_with(dir.path(), 77);
     let copy = fs::read(dir.path().join("journal")).unwrap();
 
     // A crash before it is done changes nothing.
@@ -81,7 +79,7 @@ async fn a_single_coordinators_journal_is_carried_over_once() {
 
     // Another cluster's journal is not taken for its own.
     let other = TempDir::new().unwrap();
-    journal_with(other.path(), ClusterId(78));
+    journal_with(other.path(), 78);
     fs::copy(other.path().join("journal"), one.dir.path().join("journal")).unwrap();
     let mut running = one.start().await;
     let refused = running.quorum.campaign().await.unwrap_err();
