@@ -10,6 +10,8 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
+use yak_protocol::decode::Direction;
+use yak_protocol::decode::capture::CaptureWriter;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -119,6 +121,50 @@ fn decode_ends_with_3_when_not_every_byte_is_known() {
     let newer = run(&["encode", "--as-is", r#"{"kind":"teleport","v":3}"#], b"").stdout;
     let (out, _) = ends(3, &["decode"], &newer);
     assert!(out.contains("unknown kind `teleport` (protocol newer than this tool: v3 vs v1)"), "{out}");
+}
+
+/// What `yak decode` says of each of these pieces before the next one comes.
+fn live(pieces: &[Vec<u8>]) -> Vec<Value> {
+    let mut child = yak(&["decode", "--json"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut said = Vec::new();
+    for piece in pieces {
+        stdin.write_all(piece).unwrap();
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        said.push(serde_json::from_str(&line).unwrap());
+    }
+    drop(stdin);
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "");
+    assert!(child.wait().unwrap().success());
+    said
+}
+
+#[test]
+fn decode_shows_frames_and_captures_while_they_come() {
+    let frames = [1, 2, 3].map(|id| frame(&format!(r#"{{"kind":"hello","id":{id}}}"#)));
+    // The second one comes with the beginning of the third.
+    let pieces = [&frames[0][..], &[&frames[1][..], &frames[2][..7]].concat(), &frames[2][7..]];
+    let ids = |said: &[Value]| said.iter().map(|line| line["id"].as_u64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(ids(&live(&pieces.map(<[u8]>::to_vec))), [1, 2, 3]);
+
+    let mut file = Vec::new();
+    let mut parts = Vec::new();
+    let (client, server) = ("127.0.0.1:40000".parse().unwrap(), "127.0.0.1:9701".parse().unwrap());
+    let mut writer = CaptureWriter::new(&mut file).unwrap();
+    let mut connection = writer.open(Duration::ZERO, client, server).unwrap();
+    for bytes in &frames {
+        // Packets without the head of a file, which is there already.
+        let mut some = Vec::new();
+        let mut writer = CaptureWriter::new(&mut some).unwrap();
+        writer.data(Duration::ZERO, &mut connection, Direction::ToServer, bytes).unwrap();
+        file.extend_from_slice(&some[24..]);
+        parts.push(std::mem::take(&mut file));
+    }
+    assert_eq!(ids(&live(&parts)), [1, 2, 3]);
 }
 
 #[test]

@@ -11,6 +11,7 @@
 
 use super::packet::{Link, Packet};
 use super::{Input, InputError};
+use bytes::{Buf as _, BytesMut};
 use std::time::Duration;
 
 const PCAP_MICRO: u32 = 0xa1b2_c3d4;
@@ -18,6 +19,8 @@ const PCAP_NANO: u32 = 0xa1b2_3c4d;
 const PCAPNG: u32 = 0x0a0d_0d0a;
 const PCAPNG_ORDER: u32 = 0x1a2b_3c4d;
 
+/// Both formats are told by so many bytes.
+const MAGIC_BYTES: usize = 4;
 /// The option of an interface with the unit of its times.
 const TIME_UNIT: u16 = 9;
 
@@ -30,31 +33,111 @@ pub(super) fn is_capture(bytes: &[u8]) -> bool {
 
 /// Reads all packets.
 pub(super) fn read(bytes: &[u8]) -> Result<Input, InputError> {
-    let mut reader = Reader { bytes, at: 0, swapped: false };
-    let magic = reader.u32().ok_or_else(|| InputError("this is no capture: it is too short".to_owned()))?;
+    let mut reader = CaptureReader::default();
+    reader.push(bytes);
     let mut packets = Vec::new();
-    let outcome = match magic {
-        PCAPNG => read_ng(bytes, &mut packets),
-        PCAP_MICRO | PCAP_NANO => read_classic(reader, magic, &mut packets),
-        _ if matches!(magic.swap_bytes(), PCAP_MICRO | PCAP_NANO) => {
-            reader.swapped = true;
-            read_classic(reader, magic.swap_bytes(), &mut packets)
+    while let Some(packet) = reader.next_packet()? {
+        packets.push(packet);
+    }
+    Ok(Input::Packets { packets, cut_off: reader.end()? })
+}
+
+/// Takes the bytes of a capture as they come, and gives the packets that are whole.
+#[derive(Debug, Default)]
+pub struct CaptureReader {
+    buffer: BytesMut,
+    /// Where in the file the buffer begins.
+    at: u64,
+    format: Option<Format>,
+}
+
+#[derive(Debug)]
+enum Format {
+    Classic { swapped: bool, nanos: bool, link: Link },
+    Ng { swapped: bool, interfaces: Vec<Interface> },
+}
+
+/// Why there is no packet.
+enum Stop {
+    /// Its bytes are not all there.
+    Short,
+    Wrong(String),
+}
+
+impl CaptureReader {
+    /// Takes what came next.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next packet; `None` until more comes.
+    ///
+    /// # Errors
+    /// With the place of what is no capture.
+    pub fn next_packet(&mut self) -> Result<Option<Packet>, InputError> {
+        loop {
+            if self.buffer.is_empty() {
+                return Ok(None);
+            }
+            let (taken, packet) = match self.step() {
+                Ok(step) => step,
+                Err(Stop::Short) => return Ok(None),
+                Err(Stop::Wrong(what)) => return Err(InputError(what)),
+            };
+            self.buffer.advance(taken);
+            self.at += taken as u64;
+            if packet.is_some() {
+                return Ok(packet);
+            }
         }
-        _ => Err(Stop::Wrong(format!("this is no capture: it begins with 0x{magic:08x}"))),
-    };
-    match outcome {
-        Ok(()) => Ok(Input::Packets { packets, cut_off: None }),
-        Err(Stop::CutOff(at)) => {
-            Ok(Input::Packets { packets, cut_off: Some(format!("the file ends in the packet at byte {at}")) })
+    }
+
+    /// Why the capture could not be read to its end, if it ends here.
+    ///
+    /// # Errors
+    /// When it is too short to be one.
+    pub fn end(&self) -> Result<Option<String>, InputError> {
+        if self.at == 0 && self.buffer.len() < MAGIC_BYTES {
+            return Err(InputError("this is no capture: it is too short".to_owned()));
         }
-        Err(Stop::Wrong(what)) => Err(InputError(what)),
+        let at = self.at;
+        Ok((!self.buffer.is_empty()).then(|| format!("the file ends in the packet at byte {at}")))
+    }
+
+    /// Reads one thing: how many bytes it took, and the packet if it is one.
+    fn step(&mut self) -> Result<(usize, Option<Packet>), Stop> {
+        let mut reader = Reader { bytes: &self.buffer, at: 0, swapped: false };
+        let packet = match &mut self.format {
+            None => {
+                self.format = Some(format(&mut reader)?);
+                None
+            }
+            Some(Format::Classic { swapped, nanos, link }) => {
+                reader.swapped = *swapped;
+                Some(classic(&mut reader, *nanos, *link).ok_or(Stop::Short)?)
+            }
+            Some(Format::Ng { swapped, interfaces }) => block(&mut reader, self.at, swapped, interfaces)?,
+        };
+        Ok((reader.at, packet))
     }
 }
 
-/// Why reading ended before the end.
-enum Stop {
-    CutOff(usize),
-    Wrong(String),
+/// The format, by the first bytes. Sections of pcapng are blocks like others: nothing is taken of them here.
+fn format(reader: &mut Reader<'_>) -> Result<Format, Stop> {
+    let magic = reader.u32().ok_or(Stop::Short)?;
+    if magic == PCAPNG {
+        reader.at = 0;
+        return Ok(Format::Ng { swapped: false, interfaces: Vec::new() });
+    }
+    reader.swapped = matches!(magic.swap_bytes(), PCAP_MICRO | PCAP_NANO);
+    let in_order = if reader.swapped { magic.swap_bytes() } else { magic };
+    if !matches!(in_order, PCAP_MICRO | PCAP_NANO) {
+        return Err(Stop::Wrong(format!("this is no capture: it begins with 0x{magic:08x}")));
+    }
+    reader.take(16).ok_or(Stop::Short)?;
+    // The upper bits say something about checksums.
+    let link = link(reader.u32().ok_or(Stop::Short)? & 0xffff)?;
+    Ok(Format::Classic { swapped: reader.swapped, nanos: in_order == PCAP_NANO, link })
 }
 
 #[derive(Clone, Copy)]
@@ -88,67 +171,62 @@ fn link(number: u32) -> Result<Link, Stop> {
     })
 }
 
-fn read_classic(mut reader: Reader<'_>, magic: u32, packets: &mut Vec<Packet>) -> Result<(), Stop> {
-    let header = |reader: &mut Reader<'_>| {
-        reader.take(16)?;
-        reader.u32()
-    };
-    // The upper bits say something about checksums.
-    let link = link(header(&mut reader).ok_or(Stop::CutOff(0))? & 0xffff)?;
-    while reader.at < reader.bytes.len() {
-        let start = reader.at;
-        let one = |reader: &mut Reader<'_>| {
-            let (seconds, fraction) = (reader.u32()?, reader.u32()?);
-            let (captured, original) = (reader.u32()? as usize, reader.u32()? as usize);
-            let nanos = if magic == PCAP_NANO { fraction } else { fraction.checked_mul(1000)? };
-            let time = Duration::from_secs(seconds.into()).checked_add(Duration::from_nanos(nanos.into()));
-            let bytes = reader.take(captured)?.to_vec();
-            Some(Packet { time, link, bytes, missing: original.saturating_sub(captured) })
+fn classic(reader: &mut Reader<'_>, nanos: bool, link: Link) -> Option<Packet> {
+    let (seconds, fraction) = (reader.u32()?, reader.u32()?);
+    let (captured, original) = (reader.u32()? as usize, reader.u32()? as usize);
+    let nanos = if nanos { u64::from(fraction) } else { u64::from(fraction) * 1000 };
+    let time = Duration::from_secs(seconds.into()).checked_add(Duration::from_nanos(nanos));
+    let bytes = reader.take(captured)?.to_vec();
+    Some(Packet { time, link, bytes, missing: original.saturating_sub(captured) })
+}
+
+/// A block of pcapng, which begins at byte `start` of the file.
+fn block(
+    reader: &mut Reader<'_>,
+    start: u64,
+    swapped: &mut bool,
+    interfaces: &mut Vec<Interface>,
+) -> Result<Option<Packet>, Stop> {
+    let whole = *reader;
+    reader.swapped = *swapped;
+    let kind = reader.u32().ok_or(Stop::Short)?;
+    let section = kind == PCAPNG;
+    if section {
+        // A new section may have another byte order, and it begins with no interfaces.
+        let order = whole.bytes.get(8..12).and_then(<[u8]>::first_chunk);
+        reader.swapped = match order.map(|order| u32::from_be_bytes(*order)) {
+            Some(PCAPNG_ORDER) => false,
+            Some(order) if order.swap_bytes() == PCAPNG_ORDER => true,
+            None => return Err(Stop::Short),
+            Some(_) => return Err(Stop::Wrong(format!("byte {start}: a section without a byte order"))),
         };
-        packets.push(one(&mut reader).ok_or(Stop::CutOff(start))?);
     }
-    Ok(())
+    let length = reader.u32().ok_or(Stop::Short)? as usize;
+    if length < 12 || !length.is_multiple_of(4) {
+        return Err(Stop::Wrong(format!("byte {start}: a block cannot have {length} bytes")));
+    }
+    let body = reader.take(length - 8).ok_or(Stop::Short)?;
+    if section {
+        *swapped = reader.swapped;
+        interfaces.clear();
+    }
+    let mut body = Reader { bytes: &body[..body.len() - 4], at: 0, swapped: reader.swapped };
+    let broken = || Stop::Wrong(format!("byte {start}: a block that contradicts itself"));
+    match kind {
+        1 => interfaces.push(interface(&mut body).ok_or_else(broken)?),
+        3 | 6 => return packet(kind, &mut body, interfaces).ok_or_else(broken)?.map(Some),
+        _ => {}
+    }
+    Ok(None)
 }
 
 /// What packets of one interface are.
+#[derive(Debug)]
 struct Interface {
     link: u32,
     snap_length: usize,
     /// So many units of its times are a second.
     units: u64,
-}
-
-fn read_ng(bytes: &[u8], packets: &mut Vec<Packet>) -> Result<(), Stop> {
-    let mut interfaces: Vec<Interface> = Vec::new();
-    let mut reader = Reader { bytes, at: 0, swapped: false };
-    while reader.at < bytes.len() {
-        let start = reader.at;
-        let cut_off = Stop::CutOff(start);
-        let kind = reader.u32().ok_or(Stop::CutOff(start))?;
-        if kind == PCAPNG {
-            // A new section may have another byte order, and it begins with no interfaces.
-            let order = bytes.get(start + 8..start + 12).and_then(<[u8]>::first_chunk);
-            reader.swapped = match order.map(|order| u32::from_be_bytes(*order)) {
-                Some(PCAPNG_ORDER) => false,
-                Some(order) if order.swap_bytes() == PCAPNG_ORDER => true,
-                _ => return Err(Stop::Wrong(format!("byte {start}: a section without a byte order"))),
-            };
-            interfaces.clear();
-        }
-        let Some(length) = reader.u32().map(|length| length as usize) else { return Err(cut_off) };
-        if length < 12 || !length.is_multiple_of(4) {
-            return Err(Stop::Wrong(format!("byte {start}: a block cannot have {length} bytes")));
-        }
-        let Some(body) = reader.take(length - 8) else { return Err(cut_off) };
-        let mut body = Reader { bytes: &body[..body.len() - 4], at: 0, swapped: reader.swapped };
-        let broken = || Stop::Wrong(format!("byte {start}: a block that contradicts itself"));
-        match kind {
-            1 => interfaces.push(interface(&mut body).ok_or_else(broken)?),
-            3 | 6 => packets.push(packet(kind, &mut body, &interfaces).ok_or_else(broken)??),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 fn interface(body: &mut Reader<'_>) -> Option<Interface> {

@@ -7,6 +7,7 @@ mod packet;
 mod write;
 
 pub use assemble::{Assembler, Sighting};
+pub use file::CaptureReader;
 pub use packet::{Link, Packet, Segment};
 pub use write::{CaptureWriter, Written};
 
@@ -57,6 +58,19 @@ impl Form {
             dump::form_of(text)
         } else {
             Self::Raw
+        }
+    }
+}
+
+impl Form {
+    /// The form of a stream that begins with these bytes, if they tell: frames and captures can be read as they
+    /// come, of everything else all must be seen.
+    #[must_use]
+    pub fn of_stream(begin: &[u8]) -> Option<Self> {
+        match Self::of(begin) {
+            form @ Self::Pcap => Some(form),
+            form if begin.first().is_some_and(|first| *first < b'\t') => Some(form),
+            _ => None,
         }
     }
 }
