@@ -84,6 +84,8 @@ pub enum Command {
     Cluster(commands::cluster::ClusterArgs),
     /// Measure a cluster: a running one, or a throw-away one
     Bench(commands::bench::BenchArgs),
+    /// Look at the files of a broker: batches, indexes, the write-ahead log
+    Log(commands::log_files::LogArgs),
     /// Show captured bytes as frames: raw ones, hex dumps, base64, pcap and pcapng
     Decode(commands::wire::decode::DecodeArgs),
     /// Turn messages in JSON into frames, for nc and for files
@@ -108,6 +110,7 @@ impl Command {
             | Self::Why(_)
             | Self::Cluster(_)
             | Self::Bench(_)
+            | Self::Log(_)
             | Self::Decode(_)
             | Self::Encode(_)
             | Self::Proxy(_)

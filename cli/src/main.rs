@@ -52,6 +52,7 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Topic(args) => commands::topic::run(args, context).await,
         Command::Why(args) => commands::why::run(args, context).await,
         Command::Cluster(args) => commands::cluster::run(args, context).await,
+        Command::Log(args) => commands::log_files::run(args, context).await,
         Command::Bench(args) => commands::bench::run(args, context).await,
         Command::Decode(args) => commands::wire::decode::run(args, context).await,
         Command::Encode(args) => commands::wire::encode::run(args),

@@ -71,7 +71,7 @@ impl LogCheckpoint {
         }
     }
 
-    fn into_cell(self) -> Arc<LogCell> {
+    pub(crate) fn into_cell(self) -> Arc<LogCell> {
         let mut segments = self.segments;
         for segment in &mut segments {
             // The index is in its file; new entries begin one interval from here.
@@ -174,13 +174,14 @@ impl Checkpoints {
     }
 }
 
-struct Copy {
-    generation: u64,
-    lsn: u64,
-    logs: Vec<(LogCheckpoint, Vec<u8>)>,
+pub(crate) struct Copy {
+    pub(crate) generation: u64,
+    pub(crate) lsn: u64,
+    pub(crate) logs: Vec<(LogCheckpoint, Vec<u8>)>,
 }
 
-fn decode(bytes: &[u8]) -> Option<Copy> {
+/// What a checkpoint's file holds, if it is whole.
+pub(crate) fn decode(bytes: &[u8]) -> Option<Copy> {
     let header = bytes.get(..HEADER_BYTES)?;
     if header[..8] != MAGIC
         || u32_at(header, 8) != crc32c::crc32c(&header[12..])
@@ -203,11 +204,29 @@ fn decode(bytes: &[u8]) -> Option<Copy> {
     Some(Copy { generation: u64_at(header, 16), lsn: u64_at(header, 24), logs })
 }
 
-/// Reads the newest checkpoint that is whole; an empty one if there has never been any.
+/// Reads the newest checkpoint that is whole; an empty one if there has never been any. It is written again
+/// and synced: the process that wrote it may have stopped before, and the next one overwrites the other.
 ///
 /// # Errors
 /// What the file system said, or that copies are there and none can be read.
 pub(crate) fn load(io: &dyn crate::io::Io, root: &Path) -> Result<Option<Loaded>, (String, std::io::Error)> {
+    let (loaded, newest) = look(io, root)?;
+    if let Some((path, bytes)) = newest {
+        io.open(&path)
+            .and_then(|file| write_all(file.as_ref(), &bytes, 0).and_then(|()| file.sync()))
+            .map_err(|error| (path.display().to_string(), error))?;
+    }
+    Ok(loaded)
+}
+
+/// A file's path and what is in it.
+type Whole = (PathBuf, Vec<u8>);
+
+/// The same, and nothing is written; the file that it is from comes with it.
+pub(crate) fn look(
+    io: &dyn crate::io::Io,
+    root: &Path,
+) -> Result<(Option<Loaded>, Option<Whole>), (String, std::io::Error)> {
     let mut newest: Option<(Copy, PathBuf, Vec<u8>)> = None;
     let (mut found, mut bad) = (0, 0);
     for name in CHECKPOINT {
@@ -226,16 +245,10 @@ pub(crate) fn load(io: &dyn crate::io::Io, root: &Path) -> Result<Option<Loaded>
             None => bad += 1,
         }
     }
-    if let Some((_, path, bytes)) = &newest {
-        // The process that wrote it may have stopped before it was synced; the next one overwrites the other.
-        io.open(path)
-            .and_then(|file| write_all(file.as_ref(), bytes, 0).and_then(|()| file.sync()))
-            .map_err(|error| (path.display().to_string(), error))?;
-    }
-    let Some((copy, ..)) = newest else {
+    let Some((copy, path, bytes)) = newest else {
         // The very first one may have been cut short: then the write-ahead log is still there in full.
         let none = Loaded { lsn: 0, logs: Vec::new(), checkpoints: Checkpoints::default(), damaged: bad > 0 };
-        return Ok((found < 2).then_some(none));
+        return Ok(((found < 2).then_some(none), None));
     };
     let mut checkpoints =
         Checkpoints { generation: copy.generation, lsn: copy.lsn, logs: BTreeMap::new(), gone: Vec::new() };
@@ -250,5 +263,5 @@ pub(crate) fn load(io: &dyn crate::io::Io, root: &Path) -> Result<Option<Loaded>
         drop(state);
         logs.push(cell);
     }
-    Ok(Some(Loaded { lsn: copy.lsn, logs, checkpoints, damaged: bad > 0 }))
+    Ok((Some(Loaded { lsn: copy.lsn, logs, checkpoints, damaged: bad > 0 }), Some((path, bytes))))
 }

@@ -48,7 +48,7 @@ pub struct Identity {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Stored {
+pub(crate) struct Stored {
     data_dir: DataDirId,
     #[serde(default)]
     cluster_id: Option<ClusterId>,
@@ -104,16 +104,7 @@ impl IdentityFile {
             Some((generation, stored)) => Self {
                 unsettled: (!stored.clean_shutdown && (boot_id.is_empty() || stored.boot_id != boot_id))
                     .then(|| stored.boot_id.clone()),
-                identity: Identity {
-                    data_dir: stored.data_dir,
-                    cluster_id: stored.cluster_id,
-                    broker_id: stored.broker_id,
-                    name: stored.name,
-                    broker_epoch: stored.broker_epoch,
-                    coordinator_epoch: stored.coordinator_epoch,
-                    clean_shutdown: stored.clean_shutdown,
-                    same_boot: !boot_id.is_empty() && stored.boot_id == boot_id,
-                },
+                identity: stored.identity(&boot_id),
                 generation,
                 boot_id,
             },
@@ -198,8 +189,24 @@ impl IdentityFile {
     }
 }
 
+impl Stored {
+    /// As it was left; `boot_id` is that of the machine now.
+    pub(crate) fn identity(self, boot_id: &str) -> Identity {
+        Identity {
+            data_dir: self.data_dir,
+            cluster_id: self.cluster_id,
+            broker_id: self.broker_id,
+            name: self.name,
+            broker_epoch: self.broker_epoch,
+            coordinator_epoch: self.coordinator_epoch,
+            clean_shutdown: self.clean_shutdown,
+            same_boot: !boot_id.is_empty() && self.boot_id == boot_id,
+        }
+    }
+}
+
 /// The stored identity; on failure the format, if that is what is not understood.
-fn decode(bytes: &[u8]) -> Result<(u64, Stored), Option<u32>> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<(u64, Stored), Option<u32>> {
     if bytes.len() < HEADER_BYTES || bytes[..8] != MAGIC {
         return Err(None);
     }

@@ -30,6 +30,7 @@ mod error;
 mod files;
 mod flush;
 mod identity;
+pub mod inspect;
 pub mod io;
 mod layout;
 mod log;

@@ -105,11 +105,14 @@ pub(crate) fn load(shared: &Shared, log: &LogCell, below: Offset) -> io::Result<
 }
 
 fn is_sound(bytes: &[u8], offset: u64, epoch: u32) -> bool {
+    is_whole(bytes) && u64_at(bytes, 12) == offset && u32_at(bytes, 20) == epoch
+}
+
+/// Whether these are the bytes of a snapshot, as they were written.
+pub(crate) fn is_whole(bytes: &[u8]) -> bool {
     bytes.len() >= HEADER_BYTES
         && bytes[..8] == MAGIC
         && u32_at(bytes, 8) == crc32c::crc32c(&bytes[12..])
-        && u64_at(bytes, 12) == offset
-        && u32_at(bytes, 20) == epoch
         && u32_at(bytes, 24) as usize == bytes.len() - HEADER_BYTES
 }
 

@@ -115,7 +115,7 @@ fn replay(shared: &Shared, found: &Found, round: &Bytes) -> Result<(), String> {
         });
         let Some(log) = log else { continue };
         let mut state = log.state.get();
-        apply(shared, log, &mut state, lsn, entry, round, *good)?;
+        apply(shared, &mut state, lsn, entry, round, *good)?;
         let gone = state.gone;
         drop(state);
         if gone {
@@ -140,9 +140,20 @@ fn cell(shared: &Shared, id: TopicPartition, lsn: u64) -> Arc<LogCell> {
     Arc::clone(logs.entry(id).or_insert_with(new))
 }
 
+/// Whether the change can be applied to the log as it is.
+pub(crate) fn check(state: &LogState, lsn: u64, entry: &Entry, round: &Bytes) -> Result<(), String> {
+    let Change::Append { base, payload, .. } = entry.change else { return Ok(()) };
+    if base != state.end {
+        return Err(format!("round {lsn} appends at {base} to {}, which ends at {}", entry.id, state.end));
+    }
+    if round.get(payload.range()).is_none() {
+        return Err(format!("round {lsn} ends before what it appends to {}", entry.id));
+    }
+    Ok(())
+}
+
 fn apply(
     shared: &Shared,
-    log: &LogCell,
     state: &mut LogState,
     lsn: u64,
     entry: &Entry,
@@ -150,15 +161,7 @@ fn apply(
     good: bool,
 ) -> Result<(), String> {
     let interval = shared.config.index_interval_bytes;
-    if let Change::Append { base, payload, .. } = entry.change {
-        if base != state.end {
-            let end = state.end;
-            return Err(format!("round {lsn} appends at {base} to {}, which ends at {end}", log.id));
-        }
-        if round.get(payload.range()).is_none() {
-            return Err(format!("round {lsn} ends before what it appends to {}", log.id));
-        }
-    }
+    check(state, lsn, entry, round)?;
     let appended = state.apply(lsn, &entry.change, round, good, interval);
     shared.appended_bytes.fetch_add(appended, Ordering::AcqRel);
     Ok(())

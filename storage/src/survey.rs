@@ -5,6 +5,7 @@ use crate::read::Snapshot;
 use crate::segment::{Index, IndexEntry};
 use crate::shared::{LogCell, Shared};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use yak_protocol::batch::{self, BatchHeader, HEADER_BYTES};
 use yak_protocol::ids::{LeaderEpoch, Offset};
@@ -31,24 +32,32 @@ pub(crate) struct Survey {
 const WINDOW_BYTES: usize = 1 << 20;
 
 /// A file seen through a window that follows where it is looked at.
-struct Window<'a> {
-    file: &'a dyn RandomFile,
-    snapshot: &'a Snapshot,
+pub(crate) struct Window {
+    file: Arc<dyn RandomFile>,
     /// How much of the file counts.
     bytes: u64,
     at: u64,
     buffer: Vec<u8>,
 }
 
-impl Window<'_> {
+impl Window {
+    pub(crate) fn new(file: Arc<dyn RandomFile>, bytes: u64) -> Self {
+        Self { file, bytes, at: 0, buffer: Vec::new() }
+    }
+
+    /// How much of the file counts.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// `length` bytes at `position`, fewer at the end of what there is.
-    fn get(&mut self, position: u64, length: usize) -> io::Result<&[u8]> {
+    pub(crate) fn get(&mut self, position: u64, length: usize) -> io::Result<&[u8]> {
         let end = self.bytes.min(position + length as u64);
         if position < self.at || end > self.at + self.buffer.len() as u64 {
             let left = usize::try_from(self.bytes.saturating_sub(position)).map_err(io::Error::other)?;
             self.buffer.resize(left.min(length.max(WINDOW_BYTES)), 0);
             self.at = position;
-            let filled = read_up_to(self.file, &mut self.buffer, position)?;
+            let filled = read_up_to(self.file.as_ref(), &mut self.buffer, position)?;
             self.buffer.truncate(filled);
         }
         let from = usize::try_from(position - self.at).map_err(io::Error::other)?.min(self.buffer.len());
@@ -56,12 +65,14 @@ impl Window<'_> {
         Ok(&self.buffer[from..to])
     }
 
-    /// The sound batch at `position`, if one is there that belongs to this offset, or to a later one if
-    /// `exact` is off.
-    fn sound(&mut self, position: u64, offset: u64, exact: bool) -> io::Result<Option<BatchHeader>> {
+    /// The sound batch at `position`, if one is there that may be.
+    pub(crate) fn sound(
+        &mut self,
+        position: u64,
+        may_be: impl Fn(&BatchHeader) -> bool,
+    ) -> io::Result<Option<BatchHeader>> {
         let Ok(header) = BatchHeader::parse(self.get(position, HEADER_BYTES)?) else { return Ok(None) };
-        let expected = if exact { offset } else { header.base_offset.0.max(offset) };
-        if !self.snapshot.admits(&header, expected) {
+        if !may_be(&header) {
             return Ok(None);
         }
         if position + header.size_bytes() as u64 > self.bytes {
@@ -70,24 +81,30 @@ impl Window<'_> {
         Ok(batch::verify(self.get(position, header.size_bytes())?).ok())
     }
 
-    /// The first sound batch after something unsound at `position`.
-    fn resume(&mut self, position: u64, least: u64) -> io::Result<Option<(u64, BatchHeader)>> {
-        let end = self.snapshot.end;
+    /// The first sound batch that may be, after something unsound at `position`; its base offset is within
+    /// `offsets`.
+    pub(crate) fn resume(
+        &mut self,
+        position: u64,
+        offsets: &Range<u64>,
+        may_be: impl Fn(&BatchHeader) -> bool,
+    ) -> io::Result<Option<(u64, BatchHeader)>> {
+        let may_be = |header: &BatchHeader| offsets.contains(&header.base_offset.0) && may_be(header);
         // Most damage leaves the header alone, and its length leads to the next batch.
         if let Ok(header) = BatchHeader::parse(self.get(position, HEADER_BYTES)?) {
             let next = position + header.size_bytes() as u64;
-            if let Some(header) = self.sound(next, least, false)? {
+            if let Some(header) = self.sound(next, may_be)? {
                 return Ok(Some((next, header)));
             }
         }
         let mut at = position + 1;
         while at + (HEADER_BYTES as u64) <= self.bytes {
             let window = self.get(at, WINDOW_BYTES / 2)?;
-            let skip = window.windows(HEADER_BYTES).position(|bytes| looks_like_header(bytes, least, end));
+            let skip = window.windows(HEADER_BYTES).position(|bytes| looks_like_header(bytes, offsets));
             match skip {
                 Some(skip) => {
                     at += skip as u64;
-                    if let Some(header) = self.sound(at, least, false)? {
+                    if let Some(header) = self.sound(at, may_be)? {
                         return Ok(Some((at, header)));
                     }
                     at += 1;
@@ -100,9 +117,8 @@ impl Window<'_> {
     }
 }
 
-fn looks_like_header(bytes: &[u8], least: u64, end: u64) -> bool {
-    let base = crate::wal::u64_at(bytes, 0);
-    bytes[16] == 2 && base >= least && base < end
+fn looks_like_header(bytes: &[u8], offsets: &Range<u64>) -> bool {
+    bytes[16] == 2 && offsets.contains(&crate::wal::u64_at(bytes, 0))
 }
 
 /// Goes through the part of a segment's file that counts. A file that is too short, or not there, is
@@ -116,13 +132,15 @@ pub(crate) fn survey(shared: &Shared, log: &LogCell, snapshot: &Snapshot) -> io:
         Err(error) => return Err(error),
     };
     let bytes = snapshot.bytes.min(file.len()?);
-    let mut window = Window { file: file.as_ref(), snapshot, bytes, at: 0, buffer: Vec::new() };
+    let mut window = Window::new(file, bytes);
     let mut pieces: Vec<Piece> = Vec::new();
     let (mut position, mut expected) = (0, snapshot.segment);
     while expected < snapshot.end {
-        let found = match window.sound(position, expected, true)? {
+        let found = match window.sound(position, |header| snapshot.admits(header, expected))? {
             Some(header) => Some((position, header)),
-            None => window.resume(position, expected + 1)?,
+            None => window.resume(position, &(expected + 1..snapshot.end), |header| {
+                snapshot.admits(header, header.base_offset.0)
+            })?,
         };
         let Some((at, header)) = found else {
             pieces.push(missing(snapshot, expected, position));

@@ -9,6 +9,7 @@ pub mod coordinator;
 pub mod demo;
 pub mod dev;
 pub mod embedded;
+pub mod log_files;
 pub mod metadata;
 pub mod produce;
 pub mod topic;

@@ -4,6 +4,7 @@
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use tempfile::TempDir;
 
@@ -19,7 +20,7 @@ pub struct Dev {
     child: Child,
     stdin: ChildStdin,
     pub brokers: String,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Dev {
@@ -41,7 +42,18 @@ impl Dev {
         let brokers = ready.expect("yak dev says when it is ready");
         // Its further words go nowhere, but its pipe must not fill up.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, stdin, brokers, _data: data }
+        Self { child, stdin, brokers, data }
+    }
+
+    /// Where broker `n` keeps its files.
+    pub fn dir(&self, n: usize) -> PathBuf {
+        self.data.path().join("data").join(format!("b{n}"))
+    }
+
+    /// Ends it by this signal, and waits until it has.
+    pub fn end(&mut self, signal: Signal) {
+        send_signal(&self.child, signal);
+        self.child.wait().unwrap();
     }
 
     /// Types a line into it.

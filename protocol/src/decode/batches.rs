@@ -9,7 +9,8 @@ use bytes::Bytes;
 /// One batch of a frame.
 #[derive(Clone, Debug)]
 pub struct OpenedBatch {
-    /// The partition it belongs to: `orders/2`, or with the topic's id where the frame says no name.
+    /// The partition it belongs to: `orders/2`, or with the topic's id where the frame says no name. Empty
+    /// where it goes without saying.
     pub place: String,
     /// Where in the stream it begins.
     pub at: u64,
@@ -45,6 +46,26 @@ pub fn open_batches(frame: &Frame) -> (Vec<OpenedBatch>, Vec<Found>) {
     (opened, problems)
 }
 
+/// Opens one batch, of which `header` is the header, and says what is wrong with it.
+#[must_use]
+pub fn open_batch(place: &str, at: u64, header: BatchHeader, batch: &Bytes) -> (OpenedBatch, Option<Found>) {
+    let records = OwnedRecords::open(batch, UNPACKED_BATCH_BYTES_MAX);
+    let records = records.and_then(|records| {
+        // One that breaks the format in the middle is not shown in part.
+        records.iter().try_for_each(|record| record.map(drop)).map(|()| records)
+    });
+    let (records, wrong) = match records {
+        Ok(records) => (Some(records), None),
+        Err(error) => {
+            let problem = Problem::Batch { place: place.to_owned(), what: error.problem.to_string() };
+            (None, Some(problem.at(at)))
+        }
+    };
+    let crc_is_good = verify(batch).is_ok();
+    let (place, size_bytes) = (place.to_owned(), batch.len());
+    (OpenedBatch { place, at, header, size_bytes, crc_is_good, records }, wrong)
+}
+
 fn open_section(
     place: &str,
     at: u64,
@@ -60,23 +81,9 @@ fn open_section(
         match batch {
             Ok((header, batch)) => {
                 let batch = section.slice(position..position + batch.len());
-                let crc_is_good = verify(&batch).is_ok();
-                let records = OwnedRecords::open(&batch, UNPACKED_BATCH_BYTES_MAX);
-                let records = records.and_then(|records| {
-                    // One that breaks the format in the middle is not shown in part.
-                    records.iter().try_for_each(|record| record.map(drop)).map(|()| records)
-                });
-                let records =
-                    records.map_err(|error| problems.push(problem(error.problem.to_string()).at(at)));
-                let (place, size_bytes) = (place.to_owned(), batch.len());
-                opened.push(OpenedBatch {
-                    place,
-                    at,
-                    header,
-                    size_bytes,
-                    crc_is_good,
-                    records: records.ok(),
-                });
+                let (batch, wrong) = open_batch(place, at, header, &batch);
+                opened.push(batch);
+                problems.extend(wrong);
             }
             Err(error) => problems.push(problem(error.problem.to_string()).at(at)),
         }

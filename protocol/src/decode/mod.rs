@@ -22,7 +22,7 @@ mod problem;
 mod wireshark;
 
 pub use annotate::{Label, annotate, render};
-pub use batches::{OpenedBatch, open_batches};
+pub use batches::{OpenedBatch, open_batch, open_batches};
 pub use conversation::{Conversation, Direction, Event, Seen};
 pub use cut::{Cutter, Piece, What};
 pub use filter::Filter;

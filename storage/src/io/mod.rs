@@ -3,9 +3,11 @@
 //! The contract is POSIX's, taken literally: bytes are on disk after [`RandomFile::sync`] of their file,
 //! and a name is on disk after [`Io::sync_dir`] of its folder. Nothing else is assumed.
 
+mod read_only;
 mod real;
 pub mod sim;
 
+pub use read_only::ReadOnlyIo;
 pub use real::RealIo;
 
 use std::io;

@@ -29,7 +29,7 @@ use std::io;
 
 /// Where the rounds of a file begin.
 pub(crate) const ROUNDS_FROM: u64 = 4096;
-const COPIES_AT: [usize; 2] = [0, 2048];
+pub(crate) const COPIES_AT: [usize; 2] = [0, 2048];
 const HEADER_BYTES: usize = 128;
 const MAGIC: [u8; 8] = *b"YAKWAL\r\n";
 const FORMAT: u32 = 1;
@@ -62,7 +62,7 @@ impl FileHeader {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.get(..HEADER_BYTES)?;
         if bytes[..8] != MAGIC
             || u32_at(bytes, 8) != crc32c::crc32c(&bytes[12..])

@@ -23,6 +23,22 @@ pub(crate) struct Scanned {
     pub(crate) torn: bool,
 }
 
+/// Where a round lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    /// The file's slot.
+    pub(crate) slot: u32,
+    /// The byte where it begins.
+    pub(crate) at: u64,
+}
+
+/// The newest round, with the header of its file.
+pub(crate) struct Last {
+    place: Place,
+    header: FileHeader,
+    round: Bytes,
+}
+
 /// Why the log cannot be gone through.
 pub(crate) enum ScanError {
     Io(String, io::Error),
@@ -45,6 +61,27 @@ pub(crate) fn scan(
     from_lsn: u64,
     mut sink: impl FnMut(&Found, Bytes) -> Result<(), ScanError>,
 ) -> Result<Scanned, ScanError> {
+    let (scanned, last) = look(io, root, from_lsn, |found, round, _| sink(found, round))?;
+    if let Some(Last { place, header, round }) = last {
+        let path = wal_file(root, place.slot);
+        io.open(&path)
+            .and_then(|file| {
+                header.write(file.as_ref())?;
+                write_all(file.as_ref(), &round, place.at)?;
+                file.sync()
+            })
+            .map_err(|error| ScanError::Io(path.display().to_string(), error))?;
+    }
+    Ok(scanned)
+}
+
+/// The same, and nothing is written.
+pub(crate) fn look(
+    io: &dyn Io,
+    root: &Path,
+    from_lsn: u64,
+    mut sink: impl FnMut(&Found, Bytes, Place) -> Result<(), ScanError>,
+) -> Result<(Scanned, Option<Last>), ScanError> {
     let mut files = list(io, root)?;
     files.sort_by_key(|file| file.header.map_or(0, |header| header.id));
     let headed: Vec<(u32, FileHeader)> =
@@ -56,35 +93,52 @@ pub(crate) fn scan(
             from_lsn + 1
         )));
     }
-    let mut state = Progress { next: 1, crc: 0, torn: false };
+    let mut state = Progress { next: 1, crc: 0, torn: None };
+    let mut newest = None;
     for (at, (slot, header)) in headed.iter().enumerate().skip(first.unwrap_or(0)) {
         let path = wal_file(root, *slot);
         let limit = headed.get(at + 1).map(|(_, next)| next.first_lsn);
         let bytes =
             read_whole(io, &path).map_err(|error| ScanError::Io(path.display().to_string(), error))?;
         (state.next, state.crc) = (header.first_lsn, header.previous_crc);
-        let last = scan_file(&Bytes::from(bytes), header, limit, from_lsn, &mut state, &mut sink)
+        let mut within = |found: &Found, round: Bytes, at: u64| sink(found, round, Place { slot: *slot, at });
+        let last = scan_file(&Bytes::from(bytes), header, limit, from_lsn, &mut state, &mut within)
             .map_err(|error| error.within(&path))?;
-        if let (None, Some((position, round))) = (limit, last) {
-            let file = io.open(&path).map_err(|error| ScanError::Io(path.display().to_string(), error))?;
-            header
-                .write(file.as_ref())
-                .and_then(|()| write_all(file.as_ref(), &round, position))
-                .and_then(|()| file.sync())
-                .map_err(|error| ScanError::Io(path.display().to_string(), error))?;
+        if limit.is_none() {
+            newest =
+                last.map(|(at, round)| Last { place: Place { slot: *slot, at }, header: *header, round });
         }
     }
     let next = Position {
-        lsn: state.next.max(from_lsn + 1),
+        lsn: state.next.max(from_lsn.saturating_add(1)),
         previous_crc: state.crc,
         file_id: headed.last().map_or(1, |(_, header)| header.id + 1),
     };
     let last_of = |slot: u32| {
         let at = headed.iter().position(|(of, _)| *of == slot)?;
-        Some(headed.get(at + 1).map_or(next.lsn - 1, |(_, header)| header.first_lsn - 1))
+        Some(headed.get(at + 1).map_or(next.lsn - 1, |(_, header)| header.first_lsn.saturating_sub(1)))
     };
     let files = files.iter().map(|file| (file.slot, file.length, last_of(file.slot).unwrap_or(0))).collect();
-    Ok(Scanned { next, files, torn: state.torn })
+    Ok((Scanned { next, files, torn: state.torn.is_some() }, newest))
+}
+
+/// Goes through one file on its own: every round in it, whole or damaged, and how it ends.
+pub(crate) fn look_at_file(
+    bytes: &Bytes,
+    header: &FileHeader,
+    mut sink: impl FnMut(&Found, Bytes, u64),
+) -> Result<Option<Rest>, String> {
+    let mut progress = Progress { next: header.first_lsn, crc: header.previous_crc, torn: None };
+    let from = header.first_lsn.saturating_sub(1);
+    let outcome = scan_file(bytes, header, None, from, &mut progress, &mut |found: &Found, round, at| {
+        sink(found, round, at);
+        Ok(())
+    });
+    match outcome {
+        Ok(_) => Ok(progress.torn),
+        Err(ScanError::Corrupt(what)) => Err(what),
+        Err(ScanError::Io(path, error)) => Err(format!("{path}: {error}")),
+    }
 }
 
 impl ScanError {
@@ -125,7 +179,17 @@ struct Progress {
     next: u64,
     /// The CRC of the last one.
     crc: u32,
-    torn: bool,
+    torn: Option<Rest>,
+}
+
+/// What follows the last whole round of the newest file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Rest {
+    /// The byte where it begins.
+    pub(crate) at: u64,
+    /// Whether it is certainly a round of this use of the file, begun and not finished. What is not may also
+    /// be left over from an earlier use.
+    pub(crate) begun: bool,
 }
 
 /// One file. Returns its last whole round with its position.
@@ -135,7 +199,7 @@ fn scan_file(
     limit: Option<u64>,
     from_lsn: u64,
     progress: &mut Progress,
-    sink: &mut impl FnMut(&Found, Bytes) -> Result<(), ScanError>,
+    sink: &mut impl FnMut(&Found, Bytes, u64) -> Result<(), ScanError>,
 ) -> Result<Option<(u64, Bytes)>, ScanError> {
     let seed = header.seed();
     let mut position = usize::try_from(ROUNDS_FROM).unwrap_or_default();
@@ -153,7 +217,9 @@ fn scan_file(
         let after = look_after(bytes, position, seed, progress.next);
         // A file that follows was begun after the last round in here was synced.
         if after.later.is_none() && limit.is_none() {
-            progress.torn = round.is_some() || anything_at(bytes, position);
+            let begun = round.is_some() || after.own_end.is_some();
+            progress.torn =
+                (begun || anything_at(bytes, position)).then_some(Rest { at: position as u64, begun });
             return Ok(last);
         }
         let whole_at = match (round, after.own_end) {
@@ -171,10 +237,12 @@ fn scan_file(
         }
         // Both its headers are damaged, so it is not known what it held. That harms nobody if the
         // checkpoint covers it.
-        let next = after.later.map(|(_, found)| found.lsn).or(limit).unwrap_or(progress.next + 1);
+        let next =
+            after.later.map(|(_, found)| found.lsn).or(limit).unwrap_or(progress.next.saturating_add(1));
         if next > from_lsn + 1 {
             let (first, last) = (progress.next.max(from_lsn + 1), next - 1);
-            return Err(ScanError::Corrupt(format!("rounds {first} to {last} are unreadable")));
+            let what = format!("rounds {first} to {last} are unreadable from byte {position} on");
+            return Err(ScanError::Corrupt(what));
         }
         let Some((at, found)) = after.later else {
             progress.next = next;
@@ -192,13 +260,13 @@ fn emit(
     found: &Found,
     from_lsn: u64,
     progress: &mut Progress,
-    sink: &mut impl FnMut(&Found, Bytes) -> Result<(), ScanError>,
+    sink: &mut impl FnMut(&Found, Bytes, u64) -> Result<(), ScanError>,
 ) -> Result<usize, ScanError> {
     let end = at + found.header.length as usize;
     if found.header.lsn > from_lsn {
-        sink(found, bytes.slice(at..end.min(bytes.len())))?;
+        sink(found, bytes.slice(at..end.min(bytes.len())), at as u64)?;
     }
-    progress.next = found.header.lsn + 1;
+    progress.next = found.header.lsn.saturating_add(1);
     progress.crc = found.header.crc;
     Ok(end)
 }

@@ -1,5 +1,6 @@
 //! What was seen, as objects with stable keys: one line of JSON each.
 
+use super::Payload;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::net::SocketAddr;
@@ -79,7 +80,8 @@ struct Place {
 }
 
 #[derive(Serialize)]
-struct Batch {
+pub(in crate::commands) struct Batch {
+    #[serde(skip_serializing_if = "String::is_empty")]
     place: String,
     at: u64,
     bytes: usize,
@@ -110,11 +112,13 @@ struct Shown {
 enum Bytes {
     Text(String),
     Other { b64: String },
+    Masked { masked: usize },
 }
 
 impl Bytes {
-    fn of(bytes: &[u8]) -> Self {
+    fn of(bytes: &[u8], payload: Payload) -> Self {
         match std::str::from_utf8(bytes) {
+            _ if payload == Payload::Masked => Self::Masked { masked: bytes.len() },
             Ok(text) => Self::Text(text.to_owned()),
             Err(_) => Self::Other { b64: data_encoding::BASE64.encode(bytes) },
         }
@@ -161,11 +165,14 @@ fn what_of_frame<'a>(frame: &'a Frame, batches: Option<&[OpenedBatch]>) -> What<
         id: head.map(|(_, id, _)| *id),
         shape: frame.shape().map(|shape| shape.name()),
         message: frame.json().and_then(|json| RawValue::from_string(json).ok()),
-        batches: batches.filter(|batches| !batches.is_empty()).map(|all| all.iter().map(batch).collect()),
+        batches: batches
+            .filter(|batches| !batches.is_empty())
+            .map(|all| all.iter().map(|each| batch(each, Payload::Shown)).collect()),
     }
 }
 
-fn batch(batch: &OpenedBatch) -> Batch {
+/// A batch and its records.
+pub(in crate::commands) fn batch(batch: &OpenedBatch, payload: Payload) -> Batch {
     let OpenedBatch { header, records, .. } = batch;
     Batch {
         place: batch.place.clone(),
@@ -181,17 +188,18 @@ fn batch(batch: &OpenedBatch) -> Batch {
         record_count: header.record_count,
         records: records
             .as_ref()
-            .map(|records| records.iter().flatten().map(|record| shown(&record)).collect()),
+            .map(|records| records.iter().flatten().map(|record| shown(&record, payload)).collect()),
     }
 }
 
-fn shown(record: &Record<'_>) -> Shown {
+fn shown(record: &Record<'_>, payload: Payload) -> Shown {
+    let bytes = |bytes| Bytes::of(bytes, payload);
     Shown {
         offset: record.offset.0,
         timestamp_ms: record.timestamp_ms,
-        key: record.key.map(Bytes::of),
-        value: record.value.map(Bytes::of),
-        headers: record.headers.map(|(name, value)| (name.to_owned(), Bytes::of(value))).collect(),
+        key: record.key.map(bytes),
+        value: record.value.map(bytes),
+        headers: record.headers.map(|(name, value)| (name.to_owned(), bytes(value))).collect(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What was seen, as lines for people.
 
+use super::Payload;
 use super::events::{Ends, SHOWN_BYTES, timestamp};
 use crate::text;
 use std::fmt::Write as _;
@@ -71,11 +72,12 @@ pub(super) fn body(frame: &Frame) -> Option<String> {
 }
 
 /// A batch and its records.
-pub(super) fn batch(batch: &OpenedBatch) -> Vec<String> {
+pub(in crate::commands) fn batch(batch: &OpenedBatch, payload: Payload) -> Vec<String> {
     let OpenedBatch { place, at, header, size_bytes, records, .. } = batch;
     let crc = if batch.crc_is_good { "ok" } else { "BAD" };
     let mut first = format!(
-        "batch {place}  byte {at}  {}  {}  {}  crc {:08x} {crc}  base offset {}  leader epoch {}",
+        "batch{}{place}  byte {at}  {}  {}  {}  crc {:08x} {crc}  base offset {}  leader epoch {}",
+        if place.is_empty() { "" } else { " " },
         text::count(*size_bytes as u64, "byte"),
         text::count(u64::from(header.record_count), "record"),
         header.compression(),
@@ -89,16 +91,20 @@ pub(super) fn batch(batch: &OpenedBatch) -> Vec<String> {
     }
     let records = records
         .iter()
-        .flat_map(|records| records.iter().flatten().map(|each| record(&each)).collect::<Vec<_>>());
+        .flat_map(|records| records.iter().flatten().map(|each| record(&each, payload)).collect::<Vec<_>>());
     std::iter::once(first).chain(records.map(|line| format!("  {line}"))).collect()
 }
 
-fn record(record: &Record<'_>) -> String {
+fn record(record: &Record<'_>, payload: Payload) -> String {
+    let quoted = |bytes: &[u8]| match payload {
+        Payload::Shown => quoted(bytes),
+        Payload::Masked => text::count(bytes.len() as u64, "byte"),
+    };
     let time = jiff::Timestamp::from_millisecond(record.timestamp_ms)
         .map_or_else(|_| record.timestamp_ms.to_string(), |time| format!("{time:.3}"));
     let mut line = format!("{}  {time}", record.offset);
     for (name, bytes) in [("key", record.key), ("value", record.value)] {
-        let shown = bytes.map_or_else(|| "none".to_owned(), quoted);
+        let shown = bytes.map_or_else(|| "none".to_owned(), &quoted);
         let _ = write!(line, "  {name} {shown}");
     }
     for (name, value) in record.headers {

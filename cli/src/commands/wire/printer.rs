@@ -1,7 +1,7 @@
 //! Prints what was seen, in one of three ways, and counts it.
 
 use super::events::{self, Ends};
-use super::lines;
+use super::{Payload, lines};
 use crate::text;
 use std::io::{self, Write};
 use yak_protocol::decode::{Direction, Event, Found, Seen, annotate, open_batches, render};
@@ -94,7 +94,7 @@ impl<W: Write> Printer<W> {
                     writeln!(self.out, "    {body}")?;
                 }
                 if self.bodies {
-                    for line in batches.iter().flat_map(lines::batch) {
+                    for line in batches.iter().flat_map(|batch| lines::batch(batch, Payload::Shown)) {
                         writeln!(self.out, "    {line}")?;
                     }
                 }
