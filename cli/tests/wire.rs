@@ -279,7 +279,7 @@ fn a_proxy_cuts_after_frames_and_within_them() {
     let proxy = Proxy::start(&dev.brokers, &["--cut-after", "to-client=1"]);
     assert_eq!(nc(&proxy.address, &[&hello[..], &hello].concat()).len(), whole.len(), "one answer of two");
     let seen = proxy.stop();
-    assert!(seen.iter().any(|line| line["fault"] == "cut after 1 frames"), "{seen:?}");
+    assert!(seen.iter().any(|line| line["fault"] == "cut after 1 frame"), "{seen:?}");
 
     let proxy = Proxy::start(&dev.brokers, &["--cut-after", "to-client=20bytes"]);
     assert_eq!(nc(&proxy.address, &hello), whole[..20]);

@@ -173,10 +173,13 @@ impl Sender {
     fn still_waiting(&mut self) {
         let now = Instant::now();
         self.stalled.store(true, Ordering::Relaxed);
-        // For how long is said beside it.
-        let trouble = self.shared.cluster.trouble(&self.topic, self.partition).map(|trouble| trouble.cause);
-        let cause = trouble.or_else(|| self.cause.as_deref().map(str::to_owned));
-        let why: Arc<str> = cause.unwrap_or_else(|| "the cluster does not answer".to_owned()).into();
+        let own = || self.cause.as_deref().unwrap_or("the cluster does not answer").to_owned();
+        // A note says for how long beside the cause; a failure has only this text.
+        let (cause, why) = match self.shared.cluster.trouble(&self.topic, self.partition) {
+            Some(trouble) => (trouble.cause.clone(), trouble.to_string()),
+            None => (own(), own()),
+        };
+        let why: Arc<str> = why.into();
         self.lane.not_sent(&why);
         self.lane.expire(now);
         if let Some(before) = now.checked_sub(self.shared.config.delivery_timeout) {
@@ -186,7 +189,7 @@ impl Sender {
                 self.lane.expire(now);
             }
         }
-        self.trouble.note(&self.shared, now, || why.to_string());
+        self.trouble.note(&self.shared, now, || cause);
     }
 
     /// Keeps the pipeline to one leader full until there is nothing to send or an attempt has failed and

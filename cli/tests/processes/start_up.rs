@@ -95,7 +95,7 @@ fn a_data_dir_of_another_kind_is_refused_and_left_alone() {
     for dir in [&of_broker, &strange.path().to_owned()] {
         yak(&coordinator("127.0.0.1:0", text(dir)), "").expect_code(FAILURE).expect_stderr(&[
             text(dir),
-            "no coordinator journal",
+            "nothing of a coordinator",
             "empty dir",
         ]);
     }

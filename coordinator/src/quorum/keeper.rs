@@ -131,7 +131,10 @@ async fn tell(node: &Arc<Node>) {
     let mut metrics = node.raft.metrics();
     let heartbeat = node.config.heartbeat;
     loop {
-        let standing = standing(node, &metrics.borrow_and_update().clone());
+        // A statement of its own: who looks again while the first look lasts may wait for a writer that waits
+        // for that one to end.
+        let now = metrics.borrow_and_update().clone();
+        let standing = standing(node, &now);
         node.standing.send_if_modified(|known| {
             let modified = *known != standing;
             *known = standing;
