@@ -37,6 +37,12 @@ local KINDS = {
   raft_snapshot = "control",
   coordinator_hello = "control",
   change_peers = "client",
+  move_partitions = "client",
+  cancel_moves = "client",
+  list_moves = "client",
+  replace_broker = "client",
+  decommission_broker = "client",
+  elect_preferred = "client",
 }
 
 -- `replicate` frames with one of these are a follower's
@@ -87,6 +93,7 @@ local ERRORS = {
   [42] = "DISABLED",
   [43] = "PROTO",
   [44] = "NOT_ACTIVE",
+  [45] = "DECOMMISSIONED",
 }
 
 -- the header of a batch: name, first byte, bytes, whether it has a sign

@@ -10,6 +10,7 @@ use crate::peers::Peers;
 use crate::requests::Creations;
 use crate::streams::{FollowerStreams, LeaderStreams, wrong_cluster};
 use crate::tasks::Tasks;
+use crate::throttle::Throttle;
 use dashmap::DashMap;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -52,6 +53,10 @@ pub(crate) struct Broker {
     pub(crate) peers: Peers,
     /// Bounds the reads from files for catching-up followers.
     pub(crate) catch_up_reads: Semaphore,
+    /// Bounds what replicas get that partitions move to.
+    pub(crate) throttle: Throttle,
+    /// Numbers the replicas that this process has made (rule R18).
+    pub(crate) replicas_made: AtomicU64,
     /// Bounds the reads from files for consumers.
     pub(crate) consumer_reads: Semaphore,
     /// Bytes of publishes that may wait to be written, over all partitions.
@@ -154,6 +159,8 @@ impl Broker {
             follower_streams: FollowerStreams::default(),
             peers: Peers::default(),
             catch_up_reads: Semaphore::new(CATCH_UP_READS),
+            throttle: Throttle::default(),
+            replicas_made: AtomicU64::new(0),
             consumer_reads: Semaphore::new(CONSUMER_READS),
             publish_memory: Arc::new(Semaphore::new(PUBLISH_MEMORY_BYTES)),
             creations: Creations::default(),

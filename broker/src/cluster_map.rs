@@ -314,6 +314,7 @@ impl Known {
     fn change(&mut self, info: LeaderInfo) -> Changes {
         let mut changes = Changes::default();
         self.version = info.version;
+        self.brokers.retain(|id, _| !info.gone.contains(id));
         self.insert(info.brokers, info.topics, info.partitions, &mut changes);
         for topic in info.deleted {
             if let Some(gone) = self.topics.remove(&topic) {
@@ -406,6 +407,8 @@ mod tests {
             elr: Vec::new(),
             min_isr: 1,
             recovering: false,
+            moving: None,
+            unclean: None,
         }
     }
 

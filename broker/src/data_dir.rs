@@ -92,6 +92,14 @@ impl DataDir {
         self.with(|store| store.delete(topic))?
     }
 
+    /// Deletes one partition's data. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::delete_log`].
+    pub(crate) fn delete_log(&self, id: TopicPartition) -> Result<(), StoreError> {
+        self.with(|store| store.delete_log(id))?
+    }
+
     /// Moves a partition's data to `orphan/`. Blocks.
     ///
     /// # Errors

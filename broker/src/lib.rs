@@ -20,6 +20,7 @@ mod requests;
 mod service;
 mod streams;
 mod tasks;
+mod throttle;
 mod verbs;
 
 pub use config::{AutoCreate, BrokerConfig};

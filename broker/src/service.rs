@@ -6,10 +6,10 @@ use crate::verbs;
 use std::sync::Arc;
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{
-    ChangePeers, Consume, CoordinatorHello, CreateTopic, DeleteTopic, Drain, Elect, Heartbeat, Hello,
-    LeaderInfoRequest, Message, Metadata, Offsets, Probe, ProducerIds, ProposeIsr, Publish, RaftAppend,
-    RaftSnapshot, RaftVote, ReadRange, RegisterBroker, RegisterConsumer, RegisterProducer, Replicate,
-    StreamSilent, Why,
+    CancelMoves, ChangePeers, Consume, CoordinatorHello, CreateTopic, DecommissionBroker, DeleteTopic, Drain,
+    Elect, ElectPreferred, Heartbeat, Hello, LeaderInfoRequest, ListMoves, Message, Metadata, MovePartitions,
+    Offsets, Probe, ProducerIds, ProposeIsr, Publish, RaftAppend, RaftSnapshot, RaftVote, ReadRange,
+    RegisterBroker, RegisterConsumer, RegisterProducer, ReplaceBroker, Replicate, StreamSilent, Why,
 };
 use yak_protocol::net::{Closed, CommandError, Incoming, Observer, Peer, Replier, Service, TextSession};
 use yak_protocol::text::{Command, Status, Verb, Word};
@@ -41,8 +41,16 @@ impl Service for BrokerService {
             ReadRange::KIND => requests::read_range(broker, &request, reply),
             CreateTopic::KIND => requests::create_topic(broker, &request, reply),
             DeleteTopic::KIND => requests::delete_topic(broker, &request, reply),
-            Elect::KIND => requests::elect(broker, &request, reply),
-            Drain::KIND => requests::drain(broker, &request, reply),
+            Elect::KIND => requests::to_coordinator::<Elect>(broker, &request, reply),
+            Drain::KIND => requests::to_coordinator::<Drain>(broker, &request, reply),
+            MovePartitions::KIND => requests::to_coordinator::<MovePartitions>(broker, &request, reply),
+            CancelMoves::KIND => requests::to_coordinator::<CancelMoves>(broker, &request, reply),
+            ListMoves::KIND => requests::to_coordinator::<ListMoves>(broker, &request, reply),
+            ReplaceBroker::KIND => requests::to_coordinator::<ReplaceBroker>(broker, &request, reply),
+            DecommissionBroker::KIND => {
+                requests::to_coordinator::<DecommissionBroker>(broker, &request, reply)
+            }
+            ElectPreferred::KIND => requests::to_coordinator::<ElectPreferred>(broker, &request, reply),
             Why::KIND => requests::why(broker, &request, reply),
             RegisterBroker::KIND
             | Heartbeat::KIND

@@ -8,6 +8,7 @@ mod exit;
 mod local_cluster;
 mod log;
 mod node;
+mod operate;
 mod table;
 mod text;
 mod time;

@@ -58,6 +58,7 @@ pub(crate) fn leader_info(state: &State, request: &LeaderInfoRequest) -> Result<
         topics: vec![TopicInfo::clone(topic)],
         partitions: state.partitions_of(topic.id).cloned().collect(),
         deleted: Vec::new(),
+        gone: Vec::new(),
     })
 }
 

@@ -10,9 +10,10 @@ use tokio::sync::{oneshot, watch};
 use yak_core::cluster::{ConnectionId, Loss, Request};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{
-    Consume, CreateTopic, DeleteTopic, Drain, Elect, Heartbeat, Hello, LeaderInfoRequest, Message, Metadata,
-    Offsets, Probe, ProbeReply, ProducerIds, ProposeIsr, Publish, ReadRange, RegisterBroker,
-    RegisterConsumer, RegisterProducer, Replicate, StreamSilent, Why,
+    CancelMoves, Consume, CreateTopic, DecommissionBroker, DeleteTopic, Drain, Elect, ElectPreferred,
+    Heartbeat, Hello, LeaderInfoRequest, ListMoves, Message, Metadata, MovePartitions, Offsets, Probe,
+    ProbeReply, ProducerIds, ProposeIsr, Publish, ReadRange, RegisterBroker, RegisterConsumer,
+    RegisterProducer, ReplaceBroker, Replicate, StreamSilent, Why,
 };
 use yak_protocol::net::{Closed, CommandError, Incoming, Observer, Peer, Replier, Service, TextSession};
 use yak_protocol::text::{Command, Status, Verb, Word};
@@ -153,6 +154,12 @@ fn parse(request: &Incoming) -> Result<Ask, WireError> {
         DeleteTopic::KIND => Ask::Machine(Request::DeleteTopic(request.parse()?)),
         Elect::KIND => Ask::Machine(Request::Elect(request.parse()?)),
         Drain::KIND => Ask::Machine(Request::Drain(request.parse()?)),
+        MovePartitions::KIND => Ask::Machine(Request::MovePartitions(request.parse()?)),
+        CancelMoves::KIND => Ask::Machine(Request::CancelMoves(request.parse()?)),
+        ListMoves::KIND => Ask::Machine(Request::ListMoves(request.parse()?)),
+        ReplaceBroker::KIND => Ask::Machine(Request::ReplaceBroker(request.parse()?)),
+        DecommissionBroker::KIND => Ask::Machine(Request::DecommissionBroker(request.parse()?)),
+        ElectPreferred::KIND => Ask::Machine(Request::ElectPreferred(request.parse()?)),
         Metadata::KIND => Ask::Metadata(request.parse()?),
         LeaderInfoRequest::KIND => Ask::LeaderInfo(request.parse()?),
         Hello::KIND => Ask::Hello(request.parse()?),

@@ -134,7 +134,9 @@ pub async fn run(
         standing: standing.clone(),
         quorum,
     });
-    let machine = ClusterConfig { heartbeat, lease, probe, partitions, replicas, rules: Rules::all() };
+    let preferred_in_sync = defaults::PREFERRED_IN_SYNC;
+    let rules = Rules::all();
+    let machine = ClusterConfig { heartbeat, lease, probe, partitions, replicas, preferred_in_sync, rules };
     let turns = Turns {
         log,
         inputs,

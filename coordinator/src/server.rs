@@ -410,6 +410,9 @@ impl Server {
             Ok(Reply::DeleteTopic(body)) => reply.reply_body(&body, Vec::new()),
             Ok(Reply::Elect(body)) => reply.reply_body(&body, Vec::new()),
             Ok(Reply::Drain(body)) => reply.reply_body(&body, Vec::new()),
+            Ok(Reply::Moves(body)) => reply.reply_body(&body, Vec::new()),
+            Ok(Reply::Decommission(body)) => reply.reply_body(&body, Vec::new()),
+            Ok(Reply::ElectPreferred(body)) => reply.reply_body(&body, Vec::new()),
         }
     }
 

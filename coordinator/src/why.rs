@@ -91,6 +91,7 @@ fn broker_facts(server: &Server, id: BrokerId) -> Option<BrokerFacts> {
         draining,
         fenced_past: server.history.fenced(id).cloned(),
         drain_requested: Some(broker.drain_requested),
+        decommission: server.cluster.decommission_waits(id),
         broken_links: links.filter(|(follower, leader)| *follower == id || *leader == id).collect(),
         ..BrokerFacts::default()
     };
@@ -121,6 +122,7 @@ fn partition_facts(server: &Server, info: &PartitionInfo) -> PartitionFacts {
         leaderless: server.history.leaderless(info.id).cloned(),
         damaged: replicas_that(info, |broker| state.damaged(broker, info.id)),
         halted: replicas_that(info, |broker| state.halted(broker, info.id)),
+        moving: server.cluster.move_waits(info.id),
         leader: None,
         not_following: None,
         own: None,

@@ -101,6 +101,12 @@ rules! {
     r16_orphans_kept = OrphansKept;
     /// R17: a damaged replica leaves ISR and ELR, and leads only if nobody else can.
     r17_damage_demotes = DamageDemotes;
+    /// R18: a move adds the new replicas and waits until they are in sync before it takes the old ones away.
+    r18_add_before_remove = AddBeforeRemove;
+    /// R18: who holds a partition changes only together with its leader epoch.
+    r18_new_epoch = NewEpoch;
+    /// R18: a replica is deleted only for a record that is newer than what it knows.
+    r18_newer_record_removes = NewerRecordRemoves;
 }
 
 impl Default for Rules {

@@ -11,8 +11,9 @@ use yak_core::cluster::{
 use yak_core::rules::Rules;
 use yak_protocol::ids::{BrokerEpoch, BrokerId, ClusterId, DataDirId, Incarnation, MetadataVersion};
 use yak_protocol::message::{
-    CreateTopic, DeleteTopic, Drain, Elect, Heartbeat, IsrProposal, PartitionInfo, ProposeIsr,
-    RegisterBroker, StreamSilent,
+    CancelMoves, CreateTopic, DeleteTopic, Drain, Elect, ElectPreferred, Heartbeat, IsrProposal, Move,
+    MovePartitions, MovesReply, PartitionInfo, PartitionName, PreferredElection, ProposeIsr, RegisterBroker,
+    ReplaceBroker, StreamSilent,
 };
 
 const BROKERS: usize = 4;
@@ -50,6 +51,7 @@ impl World {
             probe: Duration::from_millis(200),
             partitions: 2,
             replicas: 3,
+            preferred_in_sync: Duration::from_secs(2),
             rules: Rules::all(),
         };
         let mut journal = Cluster::format(ClusterId(1));
@@ -255,7 +257,53 @@ impl World {
             87 => self.now = self.now + Duration::from_millis(self.random.u64(0..12_000)),
             88 => self.elect(),
             89..91 => self.drain(n),
+            91..95 => self.move_about(n),
             _ => self.advance(self.random.clone().u64(0..1500)),
+        }
+    }
+
+    /// Somebody moves things about. Asked for with `dry_run` first, that changes nothing.
+    fn move_about(&mut self, n: usize) {
+        let partitions: Vec<PartitionInfo> = self.cluster.state().partitions().cloned().collect();
+        let Some(info) = self.random.choice(&partitions).cloned() else { return };
+        let topic = self.cluster.state().topic(info.id.topic).unwrap().name.clone();
+        let partition = info.id.partition;
+        let mut replicas: Vec<BrokerId> =
+            self.cluster.state().brokers().map(|broker| broker.info.id).collect();
+        self.random.shuffle(&mut replicas);
+        replicas.truncate(info.target().len());
+        let name = PartitionName { topic: topic.clone(), partition };
+        let broker = self.brokers[n].id.unwrap_or_default();
+        let request = |which: u32, dry_run: bool| match which {
+            0..6 => {
+                let moves = vec![Move { topic: topic.clone(), partition, replicas: replicas.clone() }];
+                Request::MovePartitions(MovePartitions { moves, bytes_per_second: None, dry_run })
+            }
+            6..8 => Request::CancelMoves(CancelMoves { partitions: vec![name.clone()], dry_run }),
+            8 => {
+                let (dead, by) = (broker, replicas[0]);
+                Request::ReplaceBroker(ReplaceBroker { dead, by, bytes_per_second: None, dry_run })
+            }
+            _ => Request::ElectPreferred(ElectPreferred { dry_run, ..ElectPreferred::default() }),
+        };
+        let which = self.random.u32(0..10);
+        let before = self.cluster.clone();
+        let dry = self.request(ConnectionId(0), request(which, true));
+        assert_eq!(self.cluster.state(), before.state(), "a dry run changes something");
+        let done = self.request(ConnectionId(0), request(which, false));
+        match (dry, done) {
+            (Some(Reply::Moves(dry)), Some(Reply::Moves(done))) => {
+                let changed = |reply: &MovesReply| reply.moves.iter().map(|m| m.changed).collect::<Vec<_>>();
+                assert_eq!(changed(&dry), changed(&done), "a dry run says something else than what happens");
+            }
+            (Some(Reply::ElectPreferred(dry)), Some(Reply::ElectPreferred(done))) => {
+                let moved = |e: &PreferredElection| (e.partition, e.to, e.moved, e.waits.clone());
+                assert_eq!(
+                    dry.elections.iter().map(moved).collect::<Vec<_>>(),
+                    done.elections.iter().map(moved).collect::<Vec<_>>()
+                );
+            }
+            (dry, done) => assert!(dry.is_none() && done.is_none(), "{dry:?} and then {done:?}"),
         }
     }
 
@@ -266,7 +314,7 @@ impl World {
         let topic = self.cluster.state().topic(before.id.topic).unwrap().name.clone();
         let to =
             self.random.bool().then(|| BrokerId(self.random.u32(1..=u32::try_from(BROKERS).unwrap() + 1)));
-        let elect = Elect { topic, partition: before.id.partition, to };
+        let elect = Elect { topic, partition: before.id.partition, to, ..Elect::default() };
         if let Some(Reply::Elect(reply)) = self.request(ConnectionId(0), Request::Elect(elect)) {
             let after = self.cluster.state().partition(before.id).unwrap();
             assert!(before.isr.contains(&reply.leader) && after.isr == before.isr);
@@ -277,7 +325,7 @@ impl World {
 
     fn drain(&mut self, n: usize) {
         let Some(broker_id) = self.brokers[n].id else { return };
-        let drain = Drain { broker_id, draining: self.random.bool() };
+        let drain = Drain { broker_id, draining: self.random.bool(), dry_run: false };
         self.request(ConnectionId(0), Request::Drain(drain));
     }
 
@@ -301,7 +349,7 @@ impl World {
     /// Everybody lives and talks: every partition gets a leader and takes all its replicas in.
     fn heal(&mut self) {
         for broker_id in self.brokers.iter().filter_map(|broker| broker.id).collect::<Vec<_>>() {
-            let drain = Drain { broker_id, draining: false };
+            let drain = Drain { broker_id, draining: false, dry_run: false };
             assert!(self.request(ConnectionId(0), Request::Drain(drain)).is_some());
         }
         for _ in 0..4 {
@@ -311,8 +359,25 @@ impl World {
             }
             self.advance(500);
         }
+        assert!(
+            self.cluster.state().brokers().all(|broker| !broker.info.fenced),
+            "a live broker stays fenced"
+        );
+        // A move that is over may leave a place for one more replica.
+        self.all_join();
+        self.all_join();
+        for healed in self.cluster.state().partitions() {
+            let topic = self.cluster.state().topic(healed.id.topic).unwrap();
+            assert_eq!(healed.isr.len(), healed.replicas.len());
+            assert_eq!(healed.moving, None, "a move does not end");
+            assert_eq!(healed.replicas.len(), topic.wanted_replicas as usize, "replicas are missing");
+            assert_eq!(healed.min_isr, topic.min_isr, "min_isr lags behind the replicas");
+        }
+    }
+
+    /// Every leader proposes all its replicas.
+    fn all_join(&mut self) {
         let state = self.cluster.state();
-        assert!(state.brokers().all(|broker| !broker.info.fenced), "a live broker stays fenced");
         let partitions: Vec<PartitionInfo> = state.partitions().cloned().collect();
         for info in partitions {
             let leader = info.leader.expect("every replica lives, so one can lead");
@@ -326,12 +391,6 @@ impl World {
             };
             let broker_epoch = self.brokers[n].epoch;
             self.send_proposal(ProposeIsr { broker_id: leader, broker_epoch, changes: vec![change] });
-            let state = self.cluster.state();
-            let healed = state.partition(info.id).unwrap();
-            assert_eq!(healed.isr.len(), healed.replicas.len());
-            let topic = state.topic(info.id.topic).unwrap();
-            assert_eq!(healed.replicas.len(), topic.wanted_replicas as usize, "replicas are missing");
-            assert_eq!(healed.min_isr, topic.min_isr, "min_isr lags behind the replicas");
         }
     }
 }

@@ -21,6 +21,8 @@ mod r15;
 mod r16;
 #[path = "rules/r17.rs"]
 mod r17;
+#[path = "rules/r18.rs"]
+mod r18;
 #[path = "rules/r2.rs"]
 mod r2;
 #[path = "rules/r3.rs"]

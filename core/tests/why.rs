@@ -11,7 +11,7 @@ use yak_core::why::{
     partition, well,
 };
 use yak_protocol::ids::*;
-use yak_protocol::message::{Cause, PartitionInfo};
+use yak_protocol::message::{Cause, Moving, PartitionInfo};
 
 /// 2026-11-20T20:31:05Z, and 40 s before.
 const NOW: i64 = 1_795_206_665_000;
@@ -54,6 +54,8 @@ fn orders() -> PartitionFacts {
             elr: Vec::new(),
             min_isr: 2,
             recovering: false,
+            moving: None,
+            unclean: None,
         },
         wanted_replicas: 3,
         brokers: vec![replica(1), replica(2), replica(3)],
@@ -61,6 +63,7 @@ fn orders() -> PartitionFacts {
         leaderless: None,
         damaged: Vec::new(),
         halted: Vec::new(),
+        moving: None,
         leader: None,
         not_following: None,
         own: None,
@@ -138,6 +141,7 @@ fn of_partitions() -> Vec<(&'static str, (String, Vec<Cause>))> {
     let full = own(|own| own.disk_full = true);
     let halted =
         own(|own| own.halted = vec![("orders/2".into(), "it was asked to cut what is committed".into())]);
+    let moving = Moving { from: ids(&[1, 2, 3]), to: ids(&[4, 2, 3]), bytes_per_second: None };
     let stopping = BrokerFacts { draining: true, drain_requested: Some(false), ..replica(1) };
     vec![
         ("all is well, as the coordinator knows it", of(&orders())),
@@ -202,6 +206,14 @@ fn of_partitions() -> Vec<(&'static str, (String, Vec<Cause>))> {
             of(&PartitionFacts { info: only.clone(), halted: ids(&[2]), ..orders() }),
         ),
         (
+            "it moves",
+            of(&PartitionFacts {
+                info: PartitionInfo { moving: Some(moving), ..orders().info },
+                moving: Some("waits for broker 4 to be in sync".to_owned()),
+                ..orders()
+            }),
+        ),
+        (
             "the leader stops",
             of(&PartitionFacts { brokers: vec![stopping, replica(2), replica(3)], ..orders() }),
         ),
@@ -218,6 +230,17 @@ fn of_brokers() -> Vec<(&'static str, (String, Vec<Cause>))> {
         (
             "a broker drains by request",
             of_broker(&BrokerFacts { draining: true, drain_requested: Some(true), ..replica(3) }),
+        ),
+        (
+            "a broker is decommissioned",
+            of_broker(&BrokerFacts {
+                decommission: Some(
+                    "2 of 5 partitions left; orders/2 waits for broker 4 to be in sync; no broker left that does \
+                     not hold orders/1"
+                        .to_owned(),
+                ),
+                ..replica(3)
+            }),
         ),
         ("a broker is behind", of_broker(&BrokerFacts { out_of_sync: 4, ..replica(3) })),
         (

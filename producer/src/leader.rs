@@ -98,6 +98,8 @@ mod tests {
                 elr: Vec::new(),
                 min_isr: 2,
                 recovering: false,
+                moving: None,
+                unclean: None,
             }],
             ..MetadataReply::default()
         }

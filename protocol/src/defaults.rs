@@ -79,6 +79,12 @@ pub const REPLICAS_MAX: u32 = 100;
 pub const SEGMENT_BYTES: u64 = 256 << 20;
 /// A checkpoint is written at most this long after the last append.
 pub const CHECKPOINT: Duration = Duration::from_secs(1);
+/// How long a preferred leader is in sync without a break before leadership goes back to it by itself.
+pub const PREFERRED_IN_SYNC: Duration = Duration::from_secs(60);
+/// How many partitions go back to their preferred leaders at once.
+pub const PREFERRED_AT_ONCE: usize = 4;
+/// How long after that until the next ones do.
+pub const PREFERRED_PAUSE: Duration = Duration::from_secs(5);
 /// Producer ids in one block.
 pub const PRODUCER_ID_BLOCK: u32 = 1000;
 /// How many batches of a producer each partition remembers.

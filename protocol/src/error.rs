@@ -125,7 +125,7 @@ errors! {
     Timeout = 34, "TIMEOUT", Retry;
     /// Too much is queued for this connection, partition or process.
     Overloaded = 35, "OVERLOADED", Retry;
-    /// An ISR proposal or an election that the coordinator did not apply; it changed nothing (rules R8, R10).
+    /// A proposal, an election or a move that the coordinator did not apply; it changed nothing (rules R8, R10, R18).
     NotApplied = 36, "NOT_APPLIED", Refresh;
     /// The protocol version of the request is not spoken here.
     UnsupportedVersion = 37, "UNSUPPORTED_VERSION", GiveUp;
@@ -143,6 +143,8 @@ errors! {
     Proto = 43, "PROTO", GiveUp;
     /// This coordinator is not the active one; the answer says where that is, if it is known.
     NotActive = 44, "NOT_ACTIVE", Refresh;
+    /// The broker was taken out of the cluster for good; its process may be stopped.
+    Decommissioned = 45, "DECOMMISSIONED", GiveUp;
 }
 
 impl Serialize for ErrorCode {

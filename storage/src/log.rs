@@ -96,6 +96,10 @@ impl Log {
     /// [`Log::resume`]: what was queued before its submitter learned of the failure was meant for a log
     /// that does not exist. After the store has stopped nothing is reported at all.
     pub fn submit(&self, seq: u64, op: LogOp) {
+        if let LogOp::Truncate { to } = &op {
+            // What is cut was not committed after all, on an operator's word.
+            self.cell.hint.fetch_min(to.0, Ordering::Relaxed);
+        }
         self.shared.submit(Job::Op { log: Arc::clone(&self.cell), seq, op });
     }
 

@@ -197,6 +197,15 @@ impl Store {
         self.vanish(|id| id.topic == topic, Change::Delete)
     }
 
+    /// Deletes one log, for ever: only when the coordinator has moved its partition elsewhere (rule R18). As
+    /// [`Store::delete`].
+    ///
+    /// # Errors
+    /// As [`Store::delete`].
+    pub fn delete_log(&self, id: TopicPartition) -> Result<(), StoreError> {
+        self.vanish(|of| of == id, Change::Delete)
+    }
+
     /// Moves a log's folder to `orphan/`: for partitions that the metadata does not know (rule R16). Durable
     /// when this returns, though the folder moves a moment later. Blocks.
     ///

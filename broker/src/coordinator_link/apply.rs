@@ -23,7 +23,16 @@ pub(crate) enum Update {
 
 /// Applies updates until there are no more.
 pub(crate) async fn run(broker: Arc<Broker>, mut updates: mpsc::UnboundedReceiver<Update>) {
-    while let Some(update) = updates.recv().await {
+    loop {
+        let update = tokio::select! {
+            biased;
+            () = broker.link.removal.notified() => {
+                remove(&broker).await;
+                continue;
+            }
+            update = updates.recv() => update,
+        };
+        let Some(update) = update else { return };
         match update {
             Update::Registered(session, info) => {
                 let changed = broker.set_session(session);
@@ -117,6 +126,9 @@ async fn ratchet(broker: &Arc<Broker>, info: &LeaderInfo) -> bool {
 
 /// Deletes topics that were deleted by request: the only reason ever to delete data (rule R16).
 async fn delete(broker: &Arc<Broker>, topics: &[TopicId]) {
+    let forgotten = |id: &TopicPartition| topics.contains(&id.topic);
+    let moved_away = &broker.link.moved_away;
+    moved_away.lock().expect("nobody panics while holding it").retain(|id, _| !forgotten(id));
     for topic in topics {
         let running: Vec<_> =
             broker.partitions.iter().map(|found| found.id).filter(|id| id.topic == *topic).collect();
@@ -137,6 +149,29 @@ async fn delete(broker: &Arc<Broker>, topics: &[TopicId]) {
             None => {}
         }
     }
+}
+
+/// Deletes replicas whose partitions have moved away (rule R18). Meanwhile one may have come back: then it starts
+/// anew, with nothing.
+async fn remove(broker: &Arc<Broker>) {
+    let ids = std::mem::take(&mut *broker.link.removed.lock().expect("nobody panics while holding it"));
+    let all: Vec<_> = ids.iter().copied().collect();
+    stop(broker, &all).await;
+    for id in all {
+        let store = broker.store.clone();
+        let name = broker.cluster.name_of(id);
+        match broker.tasks.blocking("delete a replica", move || store.delete_log(id)).await {
+            Some(Ok(())) => {
+                tracing::info!(partition = name, "deleted the replica: the partition has moved away")
+            }
+            Some(Err(error)) => {
+                tracing::error!(partition = name, %error, "a replica that has moved away could not be deleted")
+            }
+            None => {}
+        }
+    }
+    start(broker, &ids).await;
+    tell(broker, &ids);
 }
 
 /// Sets data aside whose topic the coordinator does not know. It was not deleted by request, so it is
@@ -176,12 +211,14 @@ async fn stop(broker: &Broker, ids: &[TopicPartition]) {
     }
 }
 
-/// Starts the partitions among them that this broker holds and that do not run yet.
+/// Starts the partitions among them that this broker holds and that do not run yet; those of which it has only
+/// a copy, too, for they may have moved away (rule R18).
 async fn start(broker: &Arc<Broker>, ids: &BTreeSet<TopicPartition>) {
     let Some(session) = broker.session() else { return };
     let me = session.broker_id;
     let holds =
         |id: &TopicPartition| broker.cluster.partition(*id).is_some_and(|info| info.replicas.contains(&me));
+    let holds = |id: &TopicPartition| holds(id) || broker.recovered_log(*id).is_some();
     let missing: Vec<_> =
         ids.iter().copied().filter(|id| !broker.partitions.contains_key(id) && holds(id)).collect();
     if missing.is_empty() {

@@ -15,7 +15,7 @@ use crate::cluster_map::ClusterMap;
 use crate::config::{COORDINATOR_TIMEOUT, RECONNECT};
 use crate::error::BrokerError;
 use candidates::Candidates;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use yak_core::time::Now;
 use yak_protocol::error::{ErrorCode, WireError};
-use yak_protocol::ids::{BrokerEpoch, BrokerId, TopicPartition};
+use yak_protocol::ids::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, TopicPartition};
 use yak_protocol::message::{IsrProposal, Message, StreamSilent};
 use yak_protocol::net::{Connection, RequestError};
 
@@ -53,6 +53,11 @@ pub(crate) struct CoordinatorLink {
     full_copy_wanted: Notify,
     /// Whether to serve nothing without a lease.
     step_down: AtomicBool,
+    /// Replicas whose partitions have moved away: their data is to be deleted.
+    removed: Mutex<BTreeSet<TopicPartition>>,
+    /// With what epochs partitions have moved away in this process's time (rule R15).
+    moved_away: Mutex<BTreeMap<TopicPartition, (LeaderEpoch, PartitionEpoch)>>,
+    removal: Notify,
     draining: AtomicBool,
     drained: CancellationToken,
     pub(crate) producer_ids: ProducerIdBlocks,
@@ -93,11 +98,21 @@ impl CoordinatorLink {
             heartbeat_now: Notify::new(),
             full_copy_wanted: Notify::new(),
             step_down: AtomicBool::new(step_down),
+            removed: Mutex::default(),
+            moved_away: Mutex::default(),
+            removal: Notify::new(),
             draining: AtomicBool::new(false),
             drained: CancellationToken::new(),
             producer_ids: ProducerIdBlocks::default(),
         };
         (link, Inputs { silence: silence_in })
+    }
+
+    /// The replica is to be stopped and its data deleted: by these epochs it has moved away (rule R18).
+    pub(crate) fn remove(&self, id: TopicPartition, epochs: (LeaderEpoch, PartitionEpoch)) {
+        self.moved_away.lock().expect("nobody panics while holding it").insert(id, epochs);
+        self.removed.lock().expect("nobody panics while holding it").insert(id);
+        self.removal.notify_one();
     }
 
     /// Whether the lease runs: the coordinator cannot have given this broker up without a fence that

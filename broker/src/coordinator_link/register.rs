@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use yak_protocol::error::{Action, ErrorCode, WireError};
-use yak_protocol::ids::{PartitionEpoch, TopicPartition};
+use yak_protocol::ids::{LeaderEpoch, Offset, PartitionEpoch, TopicPartition};
 use yak_protocol::message::{RegisterBroker, RegisterBrokerReply, ReplicaReport};
 use yak_protocol::net::{Connection, Incoming, RequestError};
 use yak_storage::Recovered;
@@ -135,6 +135,7 @@ fn reports(broker: &Broker) -> Vec<ReplicaReport> {
             id: *id,
             leader_epoch: recovered.promise.map(|(epoch, _)| epoch).unwrap_or_default(),
             partition_epoch: PartitionEpoch::ZERO,
+            last_epoch: recovered.epochs.last().map(|entry| entry.epoch).unwrap_or_default(),
             log_end: recovered.log_end,
             high_watermark: recovered.high_watermark_hint.min(recovered.log_end),
             damaged: !recovered.damaged.is_empty(),
@@ -142,13 +143,35 @@ fn reports(broker: &Broker) -> Vec<ReplicaReport> {
         };
         (*id, report)
     };
-    // These first: a log moves from here to the running partitions, and one that is left out counts as lost.
-    let mut reports: BTreeMap<TopicPartition, ReplicaReport> = {
+    let mut reports = moved_away(broker);
+    {
+        // Before those that run: a log moves from here to them, and one that is left out counts as lost.
         let recovered = broker.recovered.lock().expect("nobody panics while holding it");
-        recovered.iter().map(found).collect()
-    };
+        reports.extend(recovered.iter().map(found));
+    }
     reports.extend(broker.partitions.iter().map(|partition| (partition.id, partition.report())));
     reports.into_values().collect()
+}
+
+/// Nothing is left of these but the epochs by which they moved away. A coordinator on an older journal has to
+/// hear of them, for it may count on them still (rules R15, R18).
+fn moved_away(broker: &Broker) -> BTreeMap<TopicPartition, ReplicaReport> {
+    let report =
+        |(id, (leader_epoch, partition_epoch)): (&TopicPartition, &(LeaderEpoch, PartitionEpoch))| {
+            let report = ReplicaReport {
+                id: *id,
+                leader_epoch: *leader_epoch,
+                partition_epoch: *partition_epoch,
+                last_epoch: LeaderEpoch::ZERO,
+                log_end: Offset::ZERO,
+                high_watermark: Offset::ZERO,
+                damaged: false,
+                halted: false,
+            };
+            (*id, report)
+        };
+    let moved_away = broker.link.moved_away.lock().expect("nobody panics while holding it");
+    moved_away.iter().map(report).collect()
 }
 
 fn refused(broker: &Broker, resuming: bool, error: WireError) -> Refused {

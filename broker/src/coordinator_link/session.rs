@@ -4,6 +4,7 @@ use super::register::Registered;
 use super::{Inputs, ReplicaTrouble, Update};
 use crate::broker::{Broker, Session};
 use crate::clock;
+use crate::partition::PartitionHandle;
 use bytes::Bytes;
 use futures_util::future::OptionFuture;
 use serde::Serialize;
@@ -17,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use yak_core::partition::Event;
 use yak_core::time::Now;
 use yak_protocol::error::{Action, ErrorCode, WireError};
-use yak_protocol::ids::{MetadataVersion, TopicPartition};
+use yak_protocol::ids::{LeaderEpoch, MetadataVersion, TopicPartition};
 use yak_protocol::message::{
     Heartbeat, HeartbeatReply, IsrProposal, LeaderInfo, LeaderInfoRequest, Message, Probe, ProducerIds,
     ProposeIsr, ReplicaReport, StreamSilent,
@@ -122,7 +123,7 @@ impl<'a> Talk<'a> {
             broker_epoch: self.session.broker_epoch,
             metadata_version: self.broker.cluster.announced(),
             draining: link.draining.load(Ordering::Acquire),
-            replicas: self.sent_troubles.iter().filter_map(report).collect(),
+            replicas: self.sent_troubles.iter().filter_map(report).chain(self.leaderless()).collect(),
         };
         self.ask_for_ids_if_low();
         let sent = clock::now();
@@ -134,6 +135,16 @@ impl<'a> Talk<'a> {
             };
             (sent, outcome)
         })
+    }
+
+    /// How far the replicas go that nobody leads: somebody may have to choose one (rule R10).
+    fn leaderless(&self) -> Vec<ReplicaReport> {
+        let leaderless = |partition: &Arc<PartitionHandle>| {
+            let view = partition.view();
+            view.leader.is_none() && view.leader_epoch > LeaderEpoch::ZERO
+        };
+        let found = self.broker.partitions.iter().filter(|partition| leaderless(partition));
+        found.map(|partition| partition.report()).collect()
     }
 
     fn renewed(&mut self, sent: Now, outcome: Result<HeartbeatReply, RequestError>) -> Result<(), String> {

@@ -70,6 +70,13 @@ impl Task {
                     self.broker.follower_streams.close(leader, class, self.id, session);
                 }
             }
+            Effect::Remove => {
+                let text = format!("{} has moved away; its copy here is deleted", self.name());
+                self.broker.observer.events.note("move", text);
+                let info = self.broker.cluster.partition(self.id);
+                let epochs = info.map(|info| (info.leader_epoch, info.partition_epoch));
+                self.broker.link.remove(self.id, epochs.unwrap_or_default());
+            }
             Effect::Halt { reason } => {
                 tracing::error!(partition = %self.name(), reason, "the replica has stopped itself; an operator must look");
                 self.broker

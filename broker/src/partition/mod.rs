@@ -84,6 +84,7 @@ impl PartitionHandle {
             // shows an old journal all the same (rule R15).
             leader_epoch: view.leader_epoch.max(view.promised),
             partition_epoch: view.partition_epoch.max(PartitionEpoch::ZERO),
+            last_epoch: view.last_epoch,
             log_end: view.synced_end,
             high_watermark: view.high_watermark.min(view.synced_end),
             damaged: !self.log.damaged().is_empty(),

@@ -5,6 +5,7 @@ use super::task::Task;
 use crate::broker::Broker;
 use crate::config::PUSH_BYTES;
 use crate::streams::LeaderStream;
+use crate::throttle::Turn;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +13,14 @@ use tokio::sync::{mpsc, watch};
 use yak_core::partition::{Event, StreamId, View};
 use yak_protocol::batch;
 use yak_protocol::ids::{BrokerId, LeaderEpoch, Offset, SessionId};
-use yak_protocol::message::Push;
+use yak_protocol::message::{PartitionInfo, Push};
 use yak_storage::{Log, ReadError};
 
 /// How long a push that could not be read waits before it is reported, so that nothing spins.
 const PUSH_RETRY: Duration = Duration::from_millis(50);
+
+/// How often a push that is throttled asks whether it still is.
+const THROTTLE_LOOK: Duration = Duration::from_secs(1);
 
 /// A push that has to be read from files.
 struct Order {
@@ -29,6 +33,14 @@ struct Order {
     view: watch::Receiver<Arc<View>>,
     leader_epoch: LeaderEpoch,
     commands: mpsc::WeakUnboundedSender<Command>,
+    /// Whether the partition moves to the follower, and not faster than somebody has said.
+    throttled: bool,
+}
+
+/// The replicas that a partition moves to and that are not in sync yet, if they get only so many bytes a second.
+pub(super) fn throttled(info: &PartitionInfo) -> Option<(Vec<BrokerId>, u64)> {
+    let rate = info.moving.as_ref()?.bytes_per_second?;
+    Some((info.adding().filter(|id| !info.isr.contains(id)).collect(), rate))
 }
 
 impl Task {
@@ -53,7 +65,9 @@ impl Task {
             return;
         }
         // What was just written is still in memory; only a follower that is behind costs a read.
-        if to.has_room()
+        let throttled = self.throttled.as_ref().is_some_and(|(slow, _)| slow.contains(&follower));
+        if !throttled
+            && to.has_room()
             && let Some(batches) = self.log.read_recent(from, PUSH_BYTES, below)
             && let Some(next) = end_of(&batches)
         {
@@ -71,40 +85,71 @@ impl Task {
             view: self.view.subscribe(),
             leader_epoch: self.view.borrow().leader_epoch,
             commands: self.commands.clone(),
+            throttled,
         };
         self.broker.tasks.spawn("push from files", push_from_files(order));
     }
 }
 
+impl Order {
+    /// Whether this broker still leads: its log may have been cut since, and what was read can be another
+    /// leader's, which does not continue the follower's log.
+    fn leads(&self) -> bool {
+        let view = self.view.borrow();
+        view.leads && view.leader_epoch == self.leader_epoch
+    }
+
+    /// Waits for the follower's turn; `None` = it is not throttled, or no longer.
+    async fn turn(&self) -> Option<Turn<'_>> {
+        while self.throttled && self.leads() && self.stream.room().await {
+            let (slow, rate) = throttled(&self.broker.cluster.partition(self.push.id)?)?;
+            if !slow.contains(&self.follower) {
+                return None;
+            }
+            match self.broker.throttle.turn(rate).await {
+                Ok(turn) => return Some(turn),
+                // The rate may change meanwhile, or the move end.
+                Err(left) => tokio::time::sleep(left.min(THROTTLE_LOOK)).await,
+            }
+        }
+        None
+    }
+}
+
 async fn push_from_files(order: Order) {
-    let Order { broker, stream, follower, push, log, below, view, leader_epoch, commands } = order;
-    if !stream.room().await {
+    let turn = order.turn().await;
+    if !order.stream.room().await {
         return;
     }
     // Bounds the share of all catching-up followers together.
-    let Ok(_permit) = broker.catch_up_reads.acquire().await else { return };
-    let from = push.from;
-    let read = broker.tasks.blocking("read for a follower", move || log.read(from, PUSH_BYTES, below)).await;
-    // A leader that was deposed while this waited may have cut its log since: what was read can be another
-    // leader's, and does not continue the follower's log.
-    let leads = {
-        let view = view.borrow();
-        view.leads && view.leader_epoch == leader_epoch
-    };
-    if !leads {
+    let Ok(permit) = order.broker.catch_up_reads.acquire().await else { return };
+    let (log, from, below) = (order.log.clone(), order.push.from, order.below);
+    let read =
+        order.broker.tasks.blocking("read for a follower", move || log.read(from, PUSH_BYTES, below)).await;
+    drop(permit);
+    if let (Some(turn), Some(Ok(batches))) = (turn, &read) {
+        turn.sent(batches.iter().map(|batch| batch.len() as u64).sum());
+    }
+    if !order.leads() {
         return;
     }
+    let Order { stream, follower, push, commands, .. } = &order;
     let send = |event| {
         if let Some(commands) = commands.upgrade() {
             let _ = commands.send(Command::Event(event));
         }
     };
-    let pushed =
-        |next, bytes| Event::Pushed { stream: stream.id, follower, session: push.session, next, bytes };
+    let pushed = |next, bytes| Event::Pushed {
+        stream: stream.id,
+        follower: *follower,
+        session: push.session,
+        next,
+        bytes,
+    };
     match read {
         Some(Ok(batches)) if !batches.is_empty() => {
             let next = end_of(&batches).unwrap_or(from);
-            let bytes = stream.push(push, batches);
+            let bytes = stream.push(*push, batches);
             send(pushed(next, bytes));
         }
         Some(Err(ReadError::Damaged { from: damaged, to, .. })) => {

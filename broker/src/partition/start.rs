@@ -8,11 +8,12 @@ use crate::producers::Snapshots;
 use crate::repair::Repairs;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::{mpsc, watch};
 use yak_core::partition::{RecoveredLog, Replica, ReplicaConfig};
 use yak_core::rules::Rules;
 use yak_protocol::defaults;
-use yak_protocol::ids::{BrokerId, TopicPartition};
+use yak_protocol::ids::{BrokerId, SessionId, TopicPartition};
 use yak_storage::{Recovered, StoreError};
 
 /// Opens the log (blocking) and starts the task. The partition does nothing until it is told the
@@ -37,6 +38,7 @@ pub(crate) fn start(
         proposal_retry: defaults::PROPOSAL_RETRY,
         open_park_max: defaults::OPEN_PARK_MAX,
         window_bytes: defaults::REPLICATION_WINDOW_BYTES,
+        sessions_after: SessionId(broker.replicas_made.fetch_add(1, Ordering::Relaxed) << 32),
         rules: Rules::all(),
     };
     let replica = Replica::recover(config, recovered.map(recovered_log).unwrap_or_default());
@@ -56,6 +58,7 @@ pub(crate) fn start(
         kept_when_written: false,
         followups: VecDeque::new(),
         stream: None,
+        throttled: None,
         repairs: Repairs::default(),
         snapshots: Snapshots::default(),
         cut: None,

@@ -1,6 +1,7 @@
 //! The loop where a partition's commands, its disk, its streams and its clock meet.
 
 use super::disk::Awaited;
+use super::pushes::throttled;
 use super::{Command, Publish};
 use crate::broker::Broker;
 use crate::clock;
@@ -43,6 +44,8 @@ pub(super) struct Task {
     pub(super) followups: VecDeque<Event>,
     /// The leader's stream that this partition is on, as follower.
     pub(super) stream: Option<(BrokerId, StreamClass)>,
+    /// The replicas that it moves to, and how many bytes a second they get until they are in sync.
+    pub(super) throttled: Option<(Vec<BrokerId>, u64)>,
     pub(super) repairs: Repairs,
     pub(super) snapshots: Snapshots,
     /// The last truncation that is not synced yet: it may find damage.
@@ -153,8 +156,9 @@ impl Task {
     /// back.
     fn note(&mut self, event: &Event) {
         match event {
-            Event::Metadata { durability, .. } => {
+            Event::Metadata { durability, info, .. } => {
                 self.kept_when_written = *durability == Durability::Replicated;
+                self.throttled = throttled(info);
             }
             Event::Written(seq) => {
                 while self.unwritten.front().is_some_and(|(unwritten, _)| unwritten <= seq) {

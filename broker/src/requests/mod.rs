@@ -3,7 +3,6 @@
 mod answer;
 mod consume;
 mod create_topic;
-mod drain;
 mod forward;
 mod hello;
 mod metadata;
@@ -13,16 +12,17 @@ mod publish;
 mod read_range;
 mod reading;
 mod register_client;
+mod to_coordinator;
 mod why;
 
 pub(crate) use answer::PublishAnswer;
 pub(crate) use consume::consume;
 pub(crate) use create_topic::{Creations, create_topic, delete_topic};
-pub(crate) use drain::{drain, elect};
 pub(crate) use hello::hello;
 pub(crate) use metadata::metadata;
 pub(crate) use offsets::offsets;
 pub(crate) use publish::publish;
 pub(crate) use read_range::read_range;
 pub(crate) use register_client::{register_consumer, register_producer};
+pub(crate) use to_coordinator::to_coordinator;
 pub(crate) use why::why;

@@ -189,6 +189,7 @@ async fn partition_facts(
         leaderless: None,
         damaged: Vec::new(),
         halted: Vec::new(),
+        moving: None,
         leader: explained.leader.zip(log).map(|(leader, log)| with_bytes(leader, &log)),
         not_following: explained.not_following,
         own: Some((me, own)),

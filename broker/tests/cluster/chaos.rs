@@ -15,18 +15,18 @@ use yak_storage::io::sim::{Crash, SimDisk};
 const PARTITIONS: u32 = 2;
 
 /// Where brokers can be reached now.
-type Addresses = Arc<RwLock<Vec<String>>>;
+pub type Addresses = Arc<RwLock<Vec<String>>>;
 
 /// One publisher: sends one record at a time, again and again until its fate is known.
-struct Publisher {
-    partition: u32,
-    producer: ProducerId,
-    addresses: Addresses,
-    acked: Vec<(Option<Acked>, String)>,
+pub struct Publisher {
+    pub partition: u32,
+    pub producer: ProducerId,
+    pub addresses: Addresses,
+    pub acked: Vec<(Option<Acked>, String)>,
 }
 
 impl Publisher {
-    async fn run(mut self, stop: CancellationToken) -> Self {
+    pub async fn run(mut self, stop: CancellationToken) -> Self {
         let mut sequence = 0;
         while !stop.is_cancelled() {
             let value = format!("{}-{sequence}", self.producer.0);
@@ -137,7 +137,7 @@ async fn read(cluster: &Cluster, partition: u32) -> Vec<(u64, String)> {
     read
 }
 
-async fn check<'a>(
+pub async fn check<'a>(
     cluster: &Cluster,
     partition: u32,
     publishers: impl Iterator<Item = &'a Publisher>,

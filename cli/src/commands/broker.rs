@@ -1,5 +1,6 @@
 //! `yak broker`: stores partitioned topics and replicates them; `yak broker list` shows all of them.
 
+use super::broker_verbs::{self, DecommissionArgs, DrainArgs, ReplaceArgs};
 use super::by_hand::ByHand;
 use super::coordinator::announce;
 use super::embedded::{self, Embedded};
@@ -23,7 +24,7 @@ Examples:
       --listen 10.0.0.1:9701 --insecure --data ./b1
   yak broker list --output json")]
 pub struct BrokerArgs {
-    /// `list`; nothing = run a broker.
+    /// What to do with brokers; nothing = run one.
     #[command(subcommand)]
     pub command: Option<BrokerCommand>,
     /// How to run it.
@@ -36,6 +37,12 @@ pub struct BrokerArgs {
 pub enum BrokerCommand {
     /// List the brokers of the cluster
     List,
+    /// Take all leaderships from a broker, or let it lead again
+    Drain(DrainArgs),
+    /// Take a broker out of the cluster: what it holds moves to others
+    Decommission(DecommissionArgs),
+    /// Put another broker in the place of a dead one
+    Replace(ReplaceArgs),
 }
 
 /// How to run a broker.
@@ -99,6 +106,9 @@ pub enum OnLeaseLoss {
 pub async fn run(args: BrokerArgs, context: Context) -> anyhow::Result<()> {
     match args.command {
         Some(BrokerCommand::List) => super::cluster::list_brokers(context).await,
+        Some(BrokerCommand::Drain(args)) => broker_verbs::drain(args, context).await,
+        Some(BrokerCommand::Decommission(args)) => broker_verbs::decommission(args, context).await,
+        Some(BrokerCommand::Replace(args)) => broker_verbs::replace(args, context).await,
         None => serve(args.server, context).await,
     }
 }

@@ -179,6 +179,8 @@ mod tests {
             elr: Vec::new(),
             min_isr: 2,
             recovering: false,
+            moving: None,
+            unclean: None,
         };
         let metadata = MetadataReply {
             coordinator_lost: Some("connection refused".to_owned()),

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod broker;
+mod broker_verbs;
 pub mod by_hand;
 pub mod cluster;
 pub mod consume;

@@ -182,6 +182,8 @@ impl World {
             elr: Vec::new(),
             min_isr: 1,
             recovering: false,
+            moving: None,
+            unclean: None,
         });
         let topic = TopicInfo {
             id: TopicId(1),

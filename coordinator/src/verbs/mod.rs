@@ -2,6 +2,7 @@
 //! a client would send; everything else is looked at in the one task that knows it.
 
 mod cluster;
+mod moves;
 mod process;
 mod requests;
 mod words;
@@ -22,8 +23,21 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb::new("EPOCH", "EPOCH", "the terms and versions that this coordinator has reached", Access::Read),
     Verb::new(
         "ELECT",
-        "ELECT <topic>/<p> [to=<broker>]",
-        "moves leadership to an in-sync replica: that one, or the first that may lead",
+        "ELECT <topic>/<p> [to=<broker>] [unclean [confirm=<topic>/<p>]]",
+        "moves leadership to an in-sync replica: that one, or the first that may lead; unclean: to any, with loss",
+        Access::Admin,
+    ),
+    Verb::new(
+        "MOVE",
+        "MOVE <topic>/<p> to=<broker>,... [rate=<bytes/s>] | MOVE <topic>/<p> back",
+        "puts the partition on these brokers, the preferred leader first; back: where it came from",
+        Access::Admin,
+    ),
+    Verb::new("MOVES", "MOVES [topic/p]", "what moves, and what it waits for", Access::Read),
+    Verb::new(
+        "DECOMMISSION",
+        "DECOMMISSION <broker> [rate=<bytes/s>] | DECOMMISSION <broker> stay",
+        "what it holds moves to others, then it is forgotten; says how far that is",
         Access::Admin,
     ),
     Verb::new("DRAIN", "DRAIN <broker>", "its leaderships go elsewhere, and none come back", Access::Admin),
@@ -46,6 +60,9 @@ type Outcome = Result<Status, CommandError>;
 pub(crate) async fn run(session: &mut TextSession, front: &Front, command: &Command) -> Outcome {
     match command.verb.as_str() {
         "ELECT" => requests::elect(session, front, command).await,
+        "MOVE" => moves::start(session, front, command).await,
+        "MOVES" => moves::list(session, front, command).await,
+        "DECOMMISSION" => moves::decommission(session, front, command).await,
         "DRAIN" => requests::drain(session, front, command, true).await,
         "UNDRAIN" => requests::drain(session, front, command, false).await,
         "EPOCH" => {

@@ -7,8 +7,9 @@ use super::record::Record;
 use yak_protocol::error::WireError;
 use yak_protocol::ids::BrokerId;
 use yak_protocol::message::{
-    CreateTopicReply, DeleteTopicReply, DrainReply, ElectReply, HeartbeatReply, LeaderInfo, ProducerIdsReply,
-    ProposeIsrReply, RegisterBrokerReply, StreamSilentReply,
+    CreateTopicReply, DecommissionReply, DeleteTopicReply, DrainReply, ElectPreferredReply, ElectReply,
+    HeartbeatReply, LeaderInfo, MovesReply, ProducerIdsReply, ProposeIsrReply, RegisterBrokerReply,
+    StreamSilentReply,
 };
 
 /// The answer to a [`super::Request`].
@@ -32,6 +33,12 @@ pub enum Reply {
     Elect(ElectReply),
     /// To `Drain`.
     Drain(DrainReply),
+    /// To `MovePartitions`, `CancelMoves`, `ListMoves` and `ReplaceBroker`.
+    Moves(MovesReply),
+    /// To `DecommissionBroker`.
+    Decommission(DecommissionReply),
+    /// To `ElectPreferred`.
+    ElectPreferred(ElectPreferredReply),
 }
 
 /// Something to do.

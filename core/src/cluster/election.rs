@@ -3,7 +3,7 @@
 //! Every decision about a partition ends in [`Cluster::settle`]: it takes the record as a change left
 //! it, puts out what has stopped itself, demotes what is damaged, elects, and counts the epochs.
 
-use super::{Change, Cluster, Note, Record, Step};
+use super::{Change, Cluster, Note, Record, Step, list};
 use yak_protocol::ids::{BrokerId, TopicPartition};
 use yak_protocol::message::{Durability, PartitionInfo};
 
@@ -86,6 +86,11 @@ impl Cluster {
         change(self, &mut new);
         let Some(new) = self.settle(old, new) else { return false };
         let change = Change::of(self.state.title(id), old, &new, &step.why);
+        if old.moving.is_some() && new.moving.is_none() {
+            let text = format!("{} is on brokers {} now", self.state.title(id), list(&new.replicas));
+            step.note("move", text);
+            step.moved = true;
+        }
         step.notes.extend(change.map(|change| Note::Changed(Box::new(change))));
         self.record(step, Record::Partition(new));
         true
@@ -95,6 +100,7 @@ impl Cluster {
     fn settle(&self, old: &PartitionInfo, mut new: PartitionInfo) -> Option<PartitionInfo> {
         self.put_out_halted(&mut new);
         self.demote_damaged(&mut new);
+        self.finish_move(&mut new);
         self.elect(&mut new);
         self.raise_min_isr(&mut new);
         if new.isr.len() >= new.min_isr as usize {
@@ -104,7 +110,10 @@ impl Cluster {
             return None;
         }
         new.partition_epoch = old.partition_epoch.next();
-        if new.leader != old.leader {
+        // R18: neither a leader nor a replica that missed who came and went may go on as if nobody had.
+        let lacks = |one: &[BrokerId], other: &[BrokerId]| other.iter().any(|id| !one.contains(id));
+        let others = lacks(&new.replicas, &old.replicas) || lacks(&old.replicas, &new.replicas);
+        if new.leader != old.leader || (others && self.config.rules.r18_new_epoch()) {
             new.leader_epoch = old.leader_epoch.next();
         }
         Some(new)
@@ -130,7 +139,7 @@ impl Cluster {
     }
 
     /// Whether the replica may not lead while another can (rule R17).
-    fn demoted(&self, id: BrokerId, info: &PartitionInfo) -> bool {
+    pub(super) fn demoted(&self, id: BrokerId, info: &PartitionInfo) -> bool {
         self.config.rules.r17_damage_demotes() && self.state.damaged(id, info.id)
     }
 
@@ -200,7 +209,7 @@ impl Cluster {
     /// replicas than wanted takes the topic's `min_isr` once it has been filled up and is in sync.
     fn raise_min_isr(&self, info: &mut PartitionInfo) {
         let Some(topic) = self.state.topic(info.id.topic) else { return };
-        let filled = info.replicas.len() >= topic.wanted_replicas as usize
+        let filled = info.target().len() >= topic.wanted_replicas as usize
             || topic.config.durability == Durability::Replicated;
         if filled && topic.min_isr > info.min_isr && info.isr.len() >= topic.min_isr as usize {
             info.min_isr = topic.min_isr;

@@ -2,7 +2,8 @@
 
 use yak_protocol::ids::BrokerId;
 use yak_protocol::message::{
-    CreateTopic, DeleteTopic, Drain, Elect, Heartbeat, ProducerIds, ProposeIsr, RegisterBroker, StreamSilent,
+    CancelMoves, CreateTopic, DecommissionBroker, DeleteTopic, Drain, Elect, ElectPreferred, Heartbeat,
+    ListMoves, MovePartitions, ProducerIds, ProposeIsr, RegisterBroker, ReplaceBroker, StreamSilent,
 };
 
 /// Names a connection of the coordinator; chosen by the shell, never reused.
@@ -43,6 +44,18 @@ pub enum Request {
     Elect(Elect),
     /// Wants a broker to lead nothing, or no longer so.
     Drain(Drain),
+    /// Wants partitions on other brokers.
+    MovePartitions(MovePartitions),
+    /// Wants them back.
+    CancelMoves(CancelMoves),
+    /// Wants to know how moves stand.
+    ListMoves(ListMoves),
+    /// Wants one broker in the place of a dead one.
+    ReplaceBroker(ReplaceBroker),
+    /// Wants a broker gone.
+    DecommissionBroker(DecommissionBroker),
+    /// Wants preferred leaders to lead.
+    ElectPreferred(ElectPreferred),
 }
 
 /// Something that happened.

@@ -4,8 +4,8 @@ use super::{Cluster, ConnectionId, Effect, Loss, Note, Now, Record, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use yak_protocol::error::{ErrorCode, WireError};
-use yak_protocol::ids::{BrokerEpoch, BrokerId, MetadataVersion};
-use yak_protocol::message::{Heartbeat, HeartbeatReply};
+use yak_protocol::ids::{BrokerEpoch, BrokerId, MetadataVersion, TopicPartition};
+use yak_protocol::message::{Heartbeat, HeartbeatReply, ReplicaReport};
 
 /// How many heartbeats in a row may report old metadata before the broker gets a full copy.
 const BEHIND_MAX: u8 = 3;
@@ -65,6 +65,12 @@ pub(super) struct Liveness {
     last_tick: Now,
     /// Until when a closed connection is not yet proof of a death: this process was itself away.
     settling_until: Now,
+    /// What replicas last said of themselves in heartbeats.
+    pub reports: BTreeMap<(BrokerId, TopicPartition), ReplicaReport>,
+    /// Since when a preferred leader that does not lead could.
+    pub could_go_back: BTreeMap<TopicPartition, Now>,
+    /// When leaderships last went back.
+    pub gave_back: Option<Now>,
     /// Links on which a follower reported silence while the leader answered its probe: (follower, leader).
     pub broken_links: BTreeMap<(BrokerId, BrokerId), Now>,
 }
@@ -184,6 +190,7 @@ impl Cluster {
             step.last.push(Effect::Push(connection, self.state.leader_info()));
         }
         self.hear_of_newer_records(id, &heartbeat.replicas, step);
+        self.liveness.reports.extend(heartbeat.replicas.iter().map(|report| ((id, report.id), *report)));
         self.hear_of_troubles(id, &heartbeat.replicas, step);
         if up_to_date && !self.state.unfenced(id) {
             self.unfence(id, heartbeat.broker_epoch, step);
@@ -268,6 +275,7 @@ impl Cluster {
             let why = if silent { "it did not answer a probe" } else { "its lease has run out" };
             self.session_over(id, why, step);
         }
+        self.give_back(now, step);
         let old = self.config.lease * 10;
         self.liveness.broken_links.retain(|_, since| now.since(*since) < old);
     }

@@ -3,13 +3,17 @@
 //! [`Cluster::step`] decides; durable state changes only by applying [`Record`]s, which the shell makes
 //! durable before anything that follows from them is sent. Replaying the records is the recovery.
 
+mod checks;
+mod decommission;
 mod effect;
 mod election;
 mod event;
 mod isr;
 mod liveness;
+mod moves;
 mod note;
 mod placement;
+mod preferred;
 mod probe;
 mod producer_ids;
 mod record;
@@ -17,8 +21,10 @@ mod registration;
 mod requested;
 mod state;
 mod topics;
+mod unclean;
 
 pub use crate::time::Now;
+pub use decommission::Decommission;
 pub use effect::*;
 pub use event::*;
 pub use liveness::{Lease, Link};
@@ -28,6 +34,7 @@ pub use state::{Broker, State};
 
 use crate::rules::Rules;
 use liveness::Liveness;
+use note::list;
 use std::time::Duration;
 use yak_protocol::ids::{BrokerId, ClusterId};
 use yak_protocol::message::LeaderInfo;
@@ -45,6 +52,8 @@ pub struct ClusterConfig {
     pub partitions: u32,
     /// Replicas of a topic made without a number.
     pub replicas: u32,
+    /// How long a preferred leader is in sync before leadership goes back to it.
+    pub preferred_in_sync: Duration,
     /// Which rules are in force; `Rules::all()` outside tests.
     pub rules: Rules,
 }
@@ -69,6 +78,8 @@ struct Step {
     why: String,
     /// What goes out after the records are durable and pushed.
     last: Vec<Effect>,
+    /// A move ended, so there may be room for replicas that are still missing.
+    moved: bool,
     /// The connection whose reply holds everything, so that it gets no push of the change.
     full_copy_to: Option<ConnectionId>,
 }
@@ -146,6 +157,12 @@ impl Cluster {
             Event::ProbeAnswered { broker } => self.probe_answered(now, broker, &mut step),
             Event::Tick => self.tick(now, &mut step),
         }
+        if !step.records.is_empty() {
+            if step.moved {
+                self.fill_replicas(&mut step);
+            }
+            self.advance_decommissions(&mut step);
+        }
         self.finish(step, effects);
     }
 
@@ -169,6 +186,14 @@ impl Cluster {
             Request::DeleteTopic(request) => Reply::DeleteTopic(self.delete_topic(&request, step)?),
             Request::Elect(request) => Reply::Elect(self.elect_by_request(&request, step)?),
             Request::Drain(request) => Reply::Drain(self.drain_by_request(request, step)?),
+            Request::MovePartitions(request) => Reply::Moves(self.move_partitions(&request, step)?),
+            Request::CancelMoves(request) => Reply::Moves(self.cancel_moves(&request, step)?),
+            Request::ListMoves(request) => Reply::Moves(self.list_moves(&request)?),
+            Request::DecommissionBroker(request) => {
+                Reply::Decommission(self.decommission_broker(request, step)?)
+            }
+            Request::ElectPreferred(request) => Reply::ElectPreferred(self.elect_preferred(&request, step)?),
+            Request::ReplaceBroker(request) => Reply::Moves(self.replace_broker(request, step)?),
         })
     }
 
@@ -195,7 +220,16 @@ impl Cluster {
             self.state.apply(&version);
             step.records.push(version);
         }
+        if let Record::Partition(new) = &record
+            && let Some(old) = self.state.partition(new.id)
+            && self.config.rules.r18_add_before_remove()
+        {
+            checks::check_removal(old, new);
+        }
         self.state.apply(&record);
+        if let Record::Partition(info) = &record {
+            self.note_preferred(info.id);
+        }
         step.records.push(record);
     }
 

@@ -94,7 +94,7 @@ impl Note {
 }
 
 /// Numbers in a row: `1,2`; `nobody` if there are none.
-fn list(ids: &[BrokerId]) -> String {
+pub(super) fn list(ids: &[BrokerId]) -> String {
     match ids {
         [] => "nobody".to_owned(),
         ids => ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),

@@ -17,6 +17,11 @@ struct Load {
 }
 
 impl Placement {
+    /// One broker less to choose from.
+    pub(super) fn without(&mut self, id: BrokerId) {
+        self.brokers.remove(&id);
+    }
+
     /// How many brokers there are to choose from.
     pub(super) fn brokers(&self) -> usize {
         self.brokers.len()
@@ -92,7 +97,7 @@ impl Cluster {
         let short: Vec<(TopicPartition, usize)> = self
             .state
             .partitions()
-            .filter(|info| !info.recovering && info.replicas.len() < wanted(info))
+            .filter(|info| !info.recovering && info.moving.is_none() && info.replicas.len() < wanted(info))
             .map(|info| (info.id, wanted(info)))
             .collect();
         if short.is_empty() {

@@ -1,5 +1,6 @@
 //! The journal's records: the only way in which the cluster's durable state changes.
 
+use super::decommission::Decommission;
 use serde::{Deserialize, Serialize};
 use yak_protocol::ids::{
     BrokerEpoch, BrokerId, ClusterId, CoordinatorEpoch, DataDirId, Incarnation, MetadataVersion, TopicId,
@@ -62,6 +63,20 @@ pub enum Record {
         /// Whether somebody asked for it by hand; otherwise the broker is to stop.
         #[serde(default)]
         requested: bool,
+    },
+    /// A broker is to go for good, or is to stay after all.
+    Decommission {
+        /// Which.
+        id: BrokerId,
+        /// What was asked for; `None` = it stays.
+        wanted: Option<Decommission>,
+    },
+    /// A broker that held nothing any more was forgotten.
+    BrokerGone {
+        /// Which; the number is never given out again.
+        id: BrokerId,
+        /// Its disk, which may not come back.
+        data_dir: DataDirId,
     },
     /// A topic was made or changed.
     Topic(TopicInfo),

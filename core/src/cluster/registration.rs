@@ -117,6 +117,7 @@ impl Cluster {
 
     /// Which broker this is: its data dir says so, else its name.
     fn identify(&self, request: &RegisterBroker) -> Result<BrokerId, WireError> {
+        self.check_not_gone(request.data_dir)?;
         let by_dir = self.state.brokers().find(|broker| broker.data_dir == request.data_dir);
         let by_name = self.state.brokers().find(|broker| broker.info.name == request.name);
         let duplicate = |other: &super::Broker, why: &str| {
@@ -147,6 +148,7 @@ impl Cluster {
     /// The number of a broker of which neither the name nor the data dir is known.
     fn number_for(&self, request: &RegisterBroker) -> Result<BrokerId, WireError> {
         let last = self.state.brokers().last().map_or(BrokerId::ZERO, |broker| broker.info.id);
+        let last = self.state.gone().max().map_or(last, |gone| last.max(gone));
         match request.broker_id {
             // The data dir was given this number by a journal that knew more than this one.
             Some(id) if request.cluster_id.is_some() && self.state.broker(id).is_none() => Ok(id),
@@ -246,7 +248,8 @@ impl Cluster {
             let Some(info) = self.state.partition(report.id) else { continue };
             let newer =
                 report.leader_epoch > info.leader_epoch || report.partition_epoch > info.partition_epoch;
-            if newer && info.replicas.contains(&id) {
+            // Whoever says so: on an old journal a partition that has moved is somewhere else (rule R18).
+            if newer {
                 self.recovering(report.id, id, step);
             }
         }

@@ -5,7 +5,7 @@ use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::BrokerId;
 use yak_protocol::message::{Drain, DrainReply, Elect, ElectReply, PartitionInfo};
 
-fn refused(message: String, hint: impl Into<String>) -> WireError {
+pub(super) fn refused(message: String, hint: impl Into<String>) -> WireError {
     WireError::new(ErrorCode::NotApplied, message).hint(hint)
 }
 
@@ -22,6 +22,9 @@ impl Cluster {
             let what = format!("{title} waits for its metadata to be rebuilt, so nobody may lead");
             return Err(WireError::new(ErrorCode::Recovering, what));
         }
+        if request.unclean {
+            return self.elect_unclean(request, &old, step);
+        }
         let to = match request.to {
             Some(to) if old.leader == Some(to) => to,
             Some(to) => {
@@ -34,6 +37,11 @@ impl Cluster {
                 WireError::new(ErrorCode::NoLeader, what).hint(format!("WHY {title} says what is missing"))
             })?,
         };
+        if request.dry_run {
+            let moved = old.leader != Some(to);
+            let leader_epoch = if moved { old.leader_epoch.next() } else { old.leader_epoch };
+            return Ok(ElectReply { leader: to, leader_epoch, moved, may_lose: None });
+        }
         step.because("asked for by hand");
         self.revise_one(step, old.id, |_, info| info.leader = Some(to));
         let new = self.state.find(&request.topic, request.partition)?;
@@ -42,7 +50,8 @@ impl Cluster {
             "an election by hand changes who is in sync: {new:?}"
         );
         assert_eq!(new.leader, Some(to), "somebody else was elected");
-        Ok(ElectReply { leader: to, leader_epoch: new.leader_epoch, moved: new.leader != old.leader })
+        let moved = new.leader != old.leader;
+        Ok(ElectReply { leader: to, leader_epoch: new.leader_epoch, moved, may_lose: None })
     }
 
     /// Why the broker may not lead the partition, if it may not.
@@ -81,16 +90,17 @@ impl Cluster {
         step: &mut Step,
     ) -> Result<DrainReply, WireError> {
         let id = request.broker_id;
-        let Some(broker) = self.state.broker(id) else {
-            let known: Vec<_> = self.state.brokers().map(|broker| broker.info.id.to_string()).collect();
-            let hint = match known.as_slice() {
-                [] => "no broker has registered yet".to_owned(),
-                known => format!("there are brokers {}", known.join(", ")),
-            };
-            return Err(WireError::bad_request(format!("there is no broker {id}")).hint(hint));
-        };
+        let broker = self.known_broker(id)?;
         let stops = self.liveness.sessions.get(&id).is_some_and(|session| session.draining);
         let draining = request.draining || stops;
+        if broker.decommission.is_some() && !request.draining {
+            let what = format!("broker {id} is decommissioned, so it drains");
+            return Err(refused(what, format!("`yak broker decommission {id} --cancel` lets it stay")));
+        }
+        if request.dry_run {
+            let (leads, needed) = self.dependence(id);
+            return Ok(DrainReply { draining, leads, needed });
+        }
         if broker.drain_requested != request.draining || broker.info.draining != draining {
             let requested = request.draining;
             step.because(format!(

@@ -1,5 +1,7 @@
 //! The durable state, and the one function that changes it: [`State::apply`].
 
+use super::checks::{check_shape, check_succession};
+use super::decommission::Decommission;
 use super::record::Record;
 use std::collections::{BTreeMap, BTreeSet};
 use yak_protocol::error::{ErrorCode, WireError};
@@ -30,6 +32,8 @@ pub struct Broker {
     pub lost: Vec<TopicPartition>,
     /// Whether somebody wants it to lead nothing; survives its restarts.
     pub drain_requested: bool,
+    /// Whether it is to go for good.
+    pub decommission: Option<Decommission>,
 }
 
 /// Everything that the journal leads to. Records are the only way to change it.
@@ -45,6 +49,8 @@ pub struct State {
     names: BTreeMap<String, TopicId>,
     partitions: BTreeMap<TopicPartition, PartitionInfo>,
     deleted: BTreeSet<TopicId>,
+    /// Brokers that were taken out of the cluster, with their disks.
+    gone: BTreeMap<BrokerId, DataDirId>,
     damaged: BTreeSet<(BrokerId, TopicPartition)>,
     halted: BTreeSet<(BrokerId, TopicPartition)>,
 }
@@ -89,6 +95,19 @@ impl State {
                     broker.info.draining = *draining;
                     broker.drain_requested = *requested;
                 }
+            }
+            Record::Decommission { id, wanted } => {
+                if let Some(broker) = self.brokers.get_mut(id) {
+                    broker.decommission = *wanted;
+                }
+            }
+            Record::BrokerGone { id, data_dir } => {
+                let holds = |info: &PartitionInfo| info.replicas.contains(id);
+                assert!(!self.partitions.values().any(holds), "broker {id} is forgotten and holds something");
+                self.brokers.remove(id);
+                self.damaged.retain(|(broker, _)| broker != id);
+                self.halted.retain(|(broker, _)| broker != id);
+                self.gone.insert(*id, *data_dir);
             }
             Record::Topic(topic) => {
                 self.names.insert(topic.name.clone(), topic.id);
@@ -143,6 +162,7 @@ impl State {
             reported: replicas.clone(),
             lost: lost.clone(),
             drain_requested,
+            decommission: old.and_then(|old| old.decommission),
         };
         self.last_broker_epoch = self.last_broker_epoch.max(*broker_epoch);
         self.brokers.insert(*id, broker);
@@ -168,6 +188,9 @@ impl State {
         for broker in self.brokers.values() {
             broker.snapshot(&mut records);
         }
+        records.extend(
+            self.gone.iter().map(|(id, data_dir)| Record::BrokerGone { id: *id, data_dir: *data_dir }),
+        );
         records.extend(self.topics.values().cloned().map(Record::Topic));
         records.extend(self.deleted.iter().map(|id| Record::TopicDeleted { id: *id }));
         records.extend(self.partitions.values().cloned().map(Record::Partition));
@@ -329,6 +352,23 @@ impl State {
         self.brokers.get(&id).is_some_and(|broker| broker.info.draining)
     }
 
+    /// Brokers that were taken out of the cluster.
+    pub fn gone(&self) -> impl Iterator<Item = BrokerId> {
+        self.gone.keys().copied()
+    }
+
+    /// Whether the broker was taken out of the cluster.
+    #[must_use]
+    pub fn is_gone(&self, id: BrokerId) -> bool {
+        self.gone.contains_key(&id)
+    }
+
+    /// The broker that was taken out of the cluster and had this disk.
+    #[must_use]
+    pub fn gone_by_data_dir(&self, data_dir: DataDirId) -> Option<BrokerId> {
+        self.gone.iter().find(|(_, of)| **of == data_dir).map(|(id, _)| *id)
+    }
+
     /// Whether that replica has damage that has not been repaired (rule R17).
     #[must_use]
     pub fn damaged(&self, broker: BrokerId, id: TopicPartition) -> bool {
@@ -358,6 +398,7 @@ impl State {
             topics: self.topics.values().cloned().collect(),
             partitions: self.partitions.values().cloned().collect(),
             deleted: self.deleted.iter().copied().collect(),
+            gone: self.gone().collect(),
         }
     }
 
@@ -367,6 +408,7 @@ impl State {
         let mut topics = BTreeSet::new();
         let mut partitions = BTreeSet::new();
         let mut deleted = Vec::new();
+        let mut gone = Vec::new();
         for record in records {
             match record {
                 Record::Broker { id, .. } | Record::Fence { id, .. } | Record::Drain { id, .. } => {
@@ -376,6 +418,7 @@ impl State {
                     topics.insert(topic.id);
                 }
                 Record::TopicDeleted { id } => deleted.push(*id),
+                Record::BrokerGone { id, .. } => gone.push(*id),
                 Record::Partition(info) => {
                     partitions.insert(info.id);
                 }
@@ -390,6 +433,7 @@ impl State {
             topics: topics.iter().filter_map(|id| self.topic(*id)).cloned().collect(),
             partitions: partitions.iter().filter_map(|id| self.partition(*id)).cloned().collect(),
             deleted,
+            gone,
         }
     }
 }
@@ -423,6 +467,9 @@ impl Broker {
             let requested = self.drain_requested;
             records.push(Record::Drain { id: self.info.id, draining: true, requested });
         }
+        if self.decommission.is_some() {
+            records.push(Record::Decommission { id: self.info.id, wanted: self.decommission });
+        }
     }
 }
 
@@ -432,41 +479,4 @@ fn mark(set: &mut BTreeSet<(BrokerId, TopicPartition)>, replica: (BrokerId, Topi
     } else {
         set.remove(&replica);
     }
-}
-
-/// I6, and what a record must look like by itself.
-fn check_shape(info: &PartitionInfo) {
-    let ascending = |list: &[BrokerId]| list.windows(2).all(|pair| pair[0] < pair[1]);
-    assert!(ascending(&info.isr) && ascending(&info.elr), "{info:?}: ISR and ELR are ascending");
-    assert!(
-        info.isr.iter().all(|member| !info.elr.contains(member)),
-        "{info:?}: ISR and ELR are disjoint (I6)"
-    );
-    assert!(
-        info.isr.iter().chain(&info.elr).all(|member| info.replicas.contains(member)),
-        "{info:?}: only replicas are in sync"
-    );
-    if !info.recovering {
-        assert!(
-            info.elr.is_empty() || info.isr.len() < info.min_isr as usize,
-            "{info:?}: no ELR beside a full ISR (I6)"
-        );
-        assert!(
-            info.leader.is_none_or(|leader| info.isr.contains(&leader)),
-            "{info:?}: the leader is in the ISR"
-        );
-    }
-}
-
-/// I7 and I9: epochs grow, and nobody else leads in the same epoch.
-fn check_succession(old: &PartitionInfo, new: &PartitionInfo) {
-    assert!(
-        new.partition_epoch > old.partition_epoch,
-        "partition epoch stands still: {old:?} -> {new:?} (I9)"
-    );
-    assert!(new.leader_epoch >= old.leader_epoch, "leader epoch goes back: {old:?} -> {new:?} (I9)");
-    assert!(
-        new.leader == old.leader || new.leader_epoch > old.leader_epoch,
-        "two leaders in one epoch: {old:?} -> {new:?} (I7)"
-    );
 }

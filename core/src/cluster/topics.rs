@@ -60,6 +60,8 @@ impl Cluster {
                     elr: Vec::new(),
                     min_isr,
                     recovering: false,
+                    moving: None,
+                    unclean: None,
                 }),
             );
         }

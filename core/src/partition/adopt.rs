@@ -36,7 +36,12 @@ impl Replica {
             return;
         }
         self.local.recovering = false;
+        if !self.local.removed && self.taken_away(&record) {
+            self.local.removed = true;
+            self.local.removal_due = true;
+        }
         let duty = self.duty(&record);
+        self.forget_committed(&record, duty);
         let before = self.local.record.replace(record);
         if self.fulfils(duty) {
             match (&mut self.role, &before) {
@@ -83,7 +88,33 @@ impl Replica {
             .then(|| format!("this replica has led in epoch {epoch} before; waiting for a newer one"))
     }
 
+    /// R10: an operator has let somebody lead who may lack what earlier terms committed. A follower that comes
+    /// from such a term no longer stands by what it took for committed: its log is compared like any other.
+    fn forget_committed(&mut self, record: &Record, duty: Duty) {
+        let Some(unclean) = record.info.unclean else { return };
+        let local = &mut self.local;
+        let known = local.record.as_ref().is_some_and(|known| known.info.leader_epoch >= unclean);
+        let newest = local.log.epochs().newest();
+        let led = local.log.promise().is_some_and(|(epoch, to)| epoch >= unclean && to == local.me());
+        if matches!(duty, Duty::Follow(_)) && !known && !led && newest < unclean {
+            local.high_watermark = local.log.start();
+        }
+    }
+
+    /// R18: whether the record says that the partition has moved away since this replica held it. Replicas come
+    /// and go with a new leader epoch; a record without one is from a coordinator that has forgotten who holds it.
+    fn taken_away(&self, record: &Record) -> bool {
+        let (local, me) = (&self.local, self.local.me());
+        let newest = local.log.epochs().newest();
+        let promised = local.log.promise().map_or(newest, |(epoch, _)| epoch.max(newest));
+        let newer = record.info.leader_epoch > promised || !local.config.rules.r18_newer_record_removes();
+        newer && !record.info.replicas.contains(&me)
+    }
+
     fn duty(&self, record: &Record) -> Duty {
+        if self.local.removed {
+            return Duty::Rest("the partition has moved away; its data here is being deleted");
+        }
         if self.local.halted.is_some() {
             return Duty::Rest("the replica has stopped itself");
         }

@@ -73,6 +73,8 @@ pub struct View {
     pub log_end: Offset,
     /// The end of what is on disk.
     pub synced_end: Offset,
+    /// The newest leader epoch in the log.
+    pub last_epoch: LeaderEpoch,
     /// The in-sync replicas as the coordinator has them.
     pub isr: Vec<BrokerId>,
     /// The least ISR for `acks=all`.
@@ -177,6 +179,10 @@ pub enum Effect {
         /// Which session.
         session: SessionId,
     },
+
+    /// The partition has moved away: stop this replica for good and delete its data (rule R18). Another one
+    /// may be made of the partition once that is done.
+    Remove,
 
     /// The log is at odds with what the rules allow (a truncation below the own committed end, say):
     /// the replica has stopped itself; an operator must look (rule R4).

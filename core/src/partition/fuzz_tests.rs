@@ -46,6 +46,7 @@ impl Bench {
             proposal_retry: Duration::from_millis(500),
             open_park_max: Duration::from_secs(1),
             window_bytes: 300,
+            sessions_after: SessionId::ZERO,
             rules: Rules::all(),
         };
         let epochs =
@@ -114,6 +115,8 @@ impl Bench {
             elr: Vec::new(),
             min_isr: 1 + u32::from(pick(dice, 2)),
             recovering: pick(dice, 12) == 0,
+            moving: None,
+            unclean: None,
         };
         let durability = if pick(dice, 4) == 0 { Durability::Replicated } else { Durability::Fsync };
         let unfenced = unfenced.into_iter().filter(|_| pick(dice, 5) > 0).collect();

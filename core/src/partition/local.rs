@@ -44,6 +44,10 @@ pub(super) struct Local {
     pub(super) halted: Option<String>,
     /// Why the newest record is not acted on (rule R14).
     pub(super) refused: Option<String>,
+    /// The partition has moved away, and the data of this replica is being deleted (rule R18).
+    pub(super) removed: bool,
+    /// The shell has yet to be told so; last, when everything else has been said.
+    pub(super) removal_due: bool,
 }
 
 impl Local {
@@ -51,18 +55,20 @@ impl Local {
         // R13: the hint is a lower bound; what lies before the log start is committed in any case.
         let high_watermark = log.high_watermark_hint.max(log.log_start).min(log.log_end);
         Self {
-            config,
             log: Log::recovered(log),
             fold: Fold::recovered(log.log_end),
             damage: Damage::recovered(&log.damaged),
             record: None,
             high_watermark,
             parked: Parked::default(),
-            last_session: SessionId::ZERO,
+            last_session: config.sessions_after,
             recovering: false,
             stopping: false,
             halted: None,
             refused: None,
+            removed: false,
+            removal_due: false,
+            config,
         }
     }
 

@@ -1,7 +1,7 @@
 //! One replica of one partition: leader, follower or neither.
 //!
 //! [`Replica::step`] takes one event and says what is to be done, in the order in which it must happen.
-//! docs/REPLICATION.md has the rules (R1 to R17) by which it decides.
+//! docs/REPLICATION.md has the rules (R1 to R18) by which it decides.
 //!
 //! What a replica has whatever its role is `local::Local`; the roles are `leader::Leader` and
 //! `follower::Follower`, and `adopt.rs` moves between them.
@@ -40,7 +40,7 @@ use publish::Publish;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use yak_protocol::error::{ErrorCode, WireError};
-use yak_protocol::ids::{BrokerId, LeaderEpoch, TopicPartition};
+use yak_protocol::ids::{BrokerId, LeaderEpoch, SessionId, TopicPartition};
 use yak_protocol::message::{Open, OpenAnswer, Opened};
 
 /// What a replica is told once.
@@ -58,6 +58,9 @@ pub struct ReplicaConfig {
     pub open_park_max: Duration,
     /// How many unacknowledged bytes a follower may be sent.
     pub window_bytes: u64,
+    /// No session that this process has opened for the partition so far is above this one: an earlier replica
+    /// of it may have been removed (rule R18), and what that one said may still be on its way.
+    pub sessions_after: SessionId,
     /// Which rules are in force; `Rules::all()` outside tests.
     pub rules: Rules,
 }
@@ -276,6 +279,9 @@ impl Replica {
             Role::Follower(follower) => follower.speak(local, now, effects),
             Role::Resting(_) => {}
         }
+        if std::mem::take(&mut local.removal_due) {
+            effects.push(Effect::Remove);
+        }
     }
 
     fn show(&mut self, effects: &mut Vec<Effect>) {
@@ -329,6 +335,7 @@ impl Replica {
             log_start: local.log.start(),
             log_end: local.log.written_end().max(local.log.start()),
             synced_end: local.log.synced_end().max(local.log.start()),
+            last_epoch: local.log.epochs().newest(),
             isr: info.map(|info| info.isr.clone()).unwrap_or_default(),
             min_isr: info.map(|info| info.min_isr).unwrap_or_default(),
             followers: leader.map_or_else(Vec::new, |leader| {

@@ -35,6 +35,8 @@ pub struct BrokerFacts {
     pub damaged: Vec<String>,
     /// Partitions whose replica on it has stopped itself, as the coordinator was told.
     pub halted: Vec<String>,
+    /// How far its decommission is, if it is to go and the asked process knows.
+    pub decommission: Option<String>,
     /// What it knows of itself; `None` = another process is asked.
     pub own: Option<Own>,
 }
@@ -75,6 +77,11 @@ pub fn broker(facts: &BrokerFacts, now_ms: i64) -> Vec<Cause> {
             "ISR and WHY <topic>/<p> say which",
         ));
     }
+    if let Some(waits) = &facts.decommission {
+        let text = format!("broker {id} is decommissioned: {waits}");
+        let next = format!("`yak broker decommission {id} --cancel` lets it stay");
+        causes.push(Trouble::Decommissioning.cause(format!("broker {id}"), text, next));
+    }
     super::sort(&mut causes);
     causes
 }
@@ -89,7 +96,7 @@ pub(super) fn alive(facts: &BrokerFacts, now_ms: i64) -> Vec<Cause> {
         let next = format!("start broker {id}, or check its network to the coordinator if it runs");
         causes.push(Trouble::Fenced.cause(format!("broker {id}"), text, next));
     }
-    if facts.draining {
+    if facts.draining && facts.decommission.is_none() {
         let (why, next) = match facts.drain_requested {
             Some(true) => {
                 ("by request, so it leads only what nobody else can", format!("UNDRAIN {id} ends that"))

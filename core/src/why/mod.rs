@@ -77,6 +77,10 @@ troubles! {
     HighWatermarkUnknown = "high_watermark_unknown";
     /// Fewer replicas than wanted.
     TooFewReplicas = "too_few_replicas";
+    /// A partition is on its way to other brokers.
+    Moving = "moving";
+    /// A broker is to go for good, and still holds something.
+    Decommissioning = "decommissioning";
     /// A broker hands over what it leads.
     Draining = "draining";
 }

@@ -26,6 +26,8 @@ pub struct PartitionFacts {
     pub damaged: Vec<BrokerId>,
     /// Replicas that have stopped themselves, as the coordinator was told.
     pub halted: Vec<BrokerId>,
+    /// What its move waits for, if the asked process knows of one.
+    pub moving: Option<String>,
     /// What its leader knows, if that is the asked process.
     pub leader: Option<LeaderFacts>,
     /// Why the replica at the asked broker does not follow, if it does not: whom it is to follow, and why.
@@ -94,6 +96,7 @@ pub fn partition(facts: &PartitionFacts, now_ms: i64) -> Vec<Cause> {
         causes.extend(own.causes(*id));
     }
     causes.extend(facts.too_few());
+    causes.extend(facts.moves());
     super::sort(&mut causes);
     causes
 }
@@ -129,7 +132,9 @@ impl PartitionFacts {
             let text = format!(
                 "{title} has no leader{since}; no replica is left that has every acknowledged record"
             );
-            let next = "bring back a broker of its replicas with the disk that it had";
+            let next = format!(
+                "bring back a broker of its replicas with the disk that it had; what is lost if another one leads, `yak topic elect {title} --unclean --dry-run` says"
+            );
             return Trouble::NoLeader.cause(title, text, next);
         }
         let text = format!(
@@ -249,6 +254,14 @@ impl PartitionFacts {
             causes.push(Trouble::Damaged.cause(format!("{title} on broker {leader}"), text, next));
         }
         causes
+    }
+
+    fn moves(&self) -> Option<Cause> {
+        let (waits, moving) = (self.moving.as_ref()?, self.info.moving.as_ref()?);
+        let title = &self.title;
+        let (from, to) = (brokers(&moving.from, "and"), brokers(&moving.to, "and"));
+        let text = format!("{title} moves from {from} to {to}, and {waits}");
+        Some(Trouble::Moving.cause(title, text, format!("`yak topic move {title} --cancel` lets it go back")))
     }
 
     fn too_few(&self) -> Option<Cause> {

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use yak_core::cluster::Loss;
 use yak_core::partition::{Event, Now, StreamClass, StreamId};
 use yak_protocol::ids::{
-    BrokerEpoch, BrokerId, CoordinatorEpoch, DataDirId, Incarnation, MetadataVersion, Offset, SessionId,
-    TopicId, TopicPartition,
+    BrokerEpoch, BrokerId, CoordinatorEpoch, DataDirId, Incarnation, LeaderEpoch, MetadataVersion, Offset,
+    PartitionEpoch, SessionId, TopicId, TopicPartition,
 };
 use yak_protocol::message::{BrokerInfo, IsrProposal, PartitionInfo, ReplicaReport, TopicInfo};
 
@@ -62,6 +62,14 @@ pub enum Job {
     },
 }
 
+impl Job {
+    pub fn partition(&self) -> TopicPartition {
+        match self {
+            Self::Push { id, .. } | Self::Rebuild { id, .. } | Self::Repair { id, .. } => *id,
+        }
+    }
+}
+
 /// What a request to the coordinator was about.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Asked {
@@ -108,6 +116,10 @@ pub struct Process {
     /// Streams that followers dialled, with the moment they were last heard.
     pub accepted: BTreeMap<ConnId, (BrokerId, Now)>,
     pub damage_news: Vec<ReplicaReport>,
+    /// How many replicas this process has made.
+    pub replicas_made: u64,
+    /// Partitions that have moved away in its time, with the epochs by which they did.
+    pub moved_away: BTreeMap<TopicPartition, (LeaderEpoch, PartitionEpoch)>,
 }
 
 impl Broker {
@@ -190,6 +202,8 @@ impl World {
             dialled: BTreeMap::new(),
             accepted: BTreeMap::new(),
             damage_news: Vec::new(),
+            replicas_made: 0,
+            moved_away: BTreeMap::new(),
         };
         let held: Vec<TopicPartition> = broker.disk.partitions().collect();
         broker.process = Some(process);

@@ -11,7 +11,18 @@ use yak_core::rules::Rules;
 use yak_protocol::defaults;
 use yak_protocol::error::WireError;
 use yak_protocol::ids::{BrokerEpoch, BrokerId, ClusterId, TopicId, TopicPartition};
-use yak_protocol::message::{CreateTopic, PartitionInfo, TopicConfig};
+use yak_protocol::message::{
+    CancelMoves, CreateTopic, Move, MovePartitions, PartitionInfo, PartitionName, TopicConfig,
+};
+
+/// A coordinator that lives on beside the one that took over from it. What it writes to the journal is refused,
+/// and then it knows.
+#[derive(Clone, Debug)]
+pub struct Deposed {
+    pub cluster: Cluster,
+    pub frozen: bool,
+    requests: BTreeMap<RequestId, (ConnId, u64)>,
+}
 
 /// What the journal says, read by the checkers without asking the machine.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -65,13 +76,14 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    pub fn new(rules: Rules) -> Self {
+    pub fn new(rules: Rules, give_back: Duration) -> Self {
         let config = ClusterConfig {
             heartbeat: defaults::HEARTBEAT,
             lease: defaults::LEASE,
             probe: defaults::PROBE,
             partitions: 1,
             replicas: 3,
+            preferred_in_sync: give_back,
             rules,
         };
         Self {
@@ -106,6 +118,39 @@ impl Coordinator {
 }
 
 impl World {
+    /// Another coordinator goes on from the journal, in the next term. The one before lives on: what it has said
+    /// is still on its way, and it says more, until the journal refuses it.
+    pub fn take_over(&mut self) {
+        self.end_deposed();
+        let Some(cluster) = self.coordinator.cluster.take() else { return };
+        self.trace(|| "another coordinator takes over".to_owned());
+        self.coverage.hit("another coordinator takes over");
+        let requests = std::mem::take(&mut self.coordinator.requests);
+        self.net.rename(Place::Coordinator, Place::Deposed);
+        self.deposed = Some(Deposed { cluster, frozen: self.coordinator.frozen, requests });
+        self.coordinator.frozen = false;
+        self.coordinator.crash_in = None;
+        self.start_coordinator();
+    }
+
+    /// The deposed coordinator's process ends.
+    pub fn end_deposed(&mut self) {
+        if self.deposed.take().is_some() {
+            self.trace(|| "the deposed coordinator ends".to_owned());
+            let (rng, now, delay) = (&mut self.rng, self.now, self.setup.delay_ms);
+            let ready = || now + if delay == 0 { 0 } else { rng.u64(0..=delay) };
+            self.net.drop_place(Place::Deposed, ready, Loss::PeerClosed);
+        }
+    }
+
+    /// When the deposed coordinator's next timer is due, in true time.
+    pub fn deposed_timer(&self) -> Option<u64> {
+        let due = self.deposed.as_ref().filter(|deposed| !deposed.frozen)?.cluster.next_deadline()?;
+        Some(due.0.saturating_sub(self.coordinator.skew))
+    }
+}
+
+impl World {
     /// Starts the coordinator on its journal.
     pub fn start_coordinator(&mut self) {
         assert!(self.coordinator.cluster.is_none(), "two coordinators");
@@ -116,7 +161,7 @@ impl World {
         let cluster = Cluster::recover(now, self.coordinator.config.clone(), journal, &mut effects);
         self.coordinator.cluster = Some(cluster);
         self.trace(|| "coordinator starts".to_owned());
-        self.carry_out_cluster(effects);
+        self.carry_out_cluster(Place::Coordinator, effects);
     }
 
     /// The coordinator's process dies; the journal stays.
@@ -133,21 +178,30 @@ impl World {
         self.net.drop_place(Place::Coordinator, ready, Loss::PeerClosed);
     }
 
-    pub fn coordinator_timer(&mut self) {
-        self.step_cluster(Event::Tick);
+    pub fn coordinator_timer(&mut self, at: Place) {
+        self.step_cluster(at, Event::Tick);
     }
 
-    fn step_cluster(&mut self, event: Event) {
-        let now = self.clock(Place::Coordinator);
-        let Some(cluster) = &mut self.coordinator.cluster else { return };
+    fn step_cluster(&mut self, at: Place, event: Event) {
+        let now = self.clock(at);
+        let cluster = match at {
+            Place::Deposed => self.deposed.as_mut().map(|deposed| &mut deposed.cluster),
+            _ => self.coordinator.cluster.as_mut(),
+        };
+        let Some(cluster) = cluster else { return };
         let mut effects = Vec::new();
         cluster.step(now, event, &mut effects);
-        self.carry_out_cluster(effects);
+        self.carry_out_cluster(at, effects);
     }
 
-    fn carry_out_cluster(&mut self, effects: Vec<Effect>) {
+    fn carry_out_cluster(&mut self, at: Place, effects: Vec<Effect>) {
         for effect in effects {
-            if let Some(left) = &mut self.coordinator.crash_in {
+            if at == Place::Deposed && matches!(effect, Effect::Journal(_)) {
+                self.coverage.hit("the journal refuses a deposed coordinator");
+                self.end_deposed();
+                return;
+            }
+            if let Some(left) = self.coordinator.crash_in.as_mut().filter(|_| at == Place::Coordinator) {
                 if *left == 0 {
                     self.coverage.hit("coordinator dies between two effects");
                     self.crash_coordinator();
@@ -166,49 +220,64 @@ impl World {
                     self.coordinator.journal.extend(records);
                     self.coordinator.entries.push(self.coordinator.journal.len());
                 }
-                Effect::Reply(id, outcome) => match self.coordinator.requests.remove(&id) {
+                Effect::Reply(id, outcome) => match self.requests(at).and_then(|r| r.remove(&id)) {
                     Some((connection, request)) => {
-                        self.send(connection, Place::Coordinator, Message::Reply(request, Box::new(outcome)));
+                        if at == Place::Deposed {
+                            self.coverage.hit("a deposed coordinator answers");
+                        }
+                        self.send(connection, at, Message::Reply(request, Box::new(outcome)));
                     }
                     None => {
                         self.coordinator.answers.insert(id, outcome);
                     }
                 },
                 Effect::Push(connection, info) => {
-                    self.send(ConnId(connection.0), Place::Coordinator, Message::Info(Box::new(info)));
+                    self.send(ConnId(connection.0), at, Message::Info(Box::new(info)));
                 }
                 Effect::Probe(connection, broker) => {
                     self.coverage.hit("a silent leader is probed");
                     self.trace(|| format!("probe {broker:?}"));
-                    self.send(ConnId(connection.0), Place::Coordinator, Message::Probe);
+                    self.send(ConnId(connection.0), at, Message::Probe);
                 }
                 Effect::Close(connection, error) => {
                     self.trace(|| format!("coordinator closes {connection:?}: {error}"));
                     let ready = self.later();
-                    self.net.close(ConnId(connection.0), Place::Coordinator, ready, Loss::PeerClosed);
+                    self.net.close(ConnId(connection.0), at, ready, Loss::PeerClosed);
                 }
                 Effect::Note(text) => self.trace(|| format!("note: {text}")),
             }
         }
     }
 
-    pub fn coordinator_receives(&mut self, connection: ConnId, message: Message) {
+    fn requests(&mut self, at: Place) -> Option<&mut BTreeMap<RequestId, (ConnId, u64)>> {
+        match at {
+            Place::Deposed => self.deposed.as_mut().map(|deposed| &mut deposed.requests),
+            _ => Some(&mut self.coordinator.requests),
+        }
+    }
+
+    pub fn coordinator_receives(&mut self, at: Place, connection: ConnId, message: Message) {
         let on = ConnectionId(connection.0);
         match message {
             Message::Request(request, body) => {
                 let id = RequestId(self.fresh());
-                self.coordinator.requests.insert(id, (connection, request));
+                if let Some(requests) = self.requests(at) {
+                    requests.insert(id, (connection, request));
+                }
                 let entropy = u128::from(id.0) << 64 | self.coordinator.random_bits();
-                self.step_cluster(Event::Request { connection: on, id, request: *body, entropy });
+                self.step_cluster(at, Event::Request { connection: on, id, request: *body, entropy });
             }
             Message::AskInfo => {
-                if let Some(cluster) = &self.coordinator.cluster {
-                    let info = cluster.leader_info();
-                    self.send(connection, Place::Coordinator, Message::Info(Box::new(info)));
+                let cluster = match at {
+                    Place::Deposed => self.deposed.as_ref().map(|deposed| &deposed.cluster),
+                    _ => self.coordinator.cluster.as_ref(),
+                };
+                if let Some(info) = cluster.map(Cluster::leader_info) {
+                    self.send(connection, at, Message::Info(Box::new(info)));
                 }
             }
-            Message::ProbeAnswer(broker) => self.step_cluster(Event::ProbeAnswered { broker }),
-            Message::End(loss) => self.step_cluster(Event::Disconnected { connection: on, loss }),
+            Message::ProbeAnswer(broker) => self.step_cluster(at, Event::ProbeAnswered { broker }),
+            Message::End(loss) => self.step_cluster(at, Event::Disconnected { connection: on, loss }),
             other => panic!("not for a coordinator: {other:?}"),
         }
     }
@@ -220,9 +289,37 @@ impl World {
     pub fn ask_cluster(&mut self, request: Request) -> Reply {
         let id = RequestId(self.fresh());
         let entropy = u128::from(id.0) << 64 | self.coordinator.random_bits();
-        self.step_cluster(Event::Request { connection: ConnectionId(u64::MAX), id, request, entropy });
+        let connection = ConnectionId(u64::MAX);
+        self.step_cluster(Place::Coordinator, Event::Request { connection, id, request, entropy });
         let answer = self.coordinator.answers.remove(&id).expect("answered at once");
         answer.expect("not refused")
+    }
+
+    /// Somebody asks for something; refused or not. `None` if the coordinator does not get to answer.
+    pub fn try_cluster(&mut self, request: Request) -> Option<Result<Reply, WireError>> {
+        let id = RequestId(self.fresh());
+        let entropy = u128::from(id.0) << 64 | self.coordinator.random_bits();
+        let connection = ConnectionId(u64::MAX);
+        self.step_cluster(Place::Coordinator, Event::Request { connection, id, request, entropy });
+        self.coordinator.answers.remove(&id)
+    }
+
+    fn name(&self, id: TopicPartition) -> PartitionName {
+        PartitionName { topic: "orders".to_owned(), partition: id.partition }
+    }
+
+    /// Asks for a move; whether it was begun.
+    pub fn move_to(&mut self, id: TopicPartition, to: &[BrokerId]) -> bool {
+        let PartitionName { topic, partition } = self.name(id);
+        let moves = vec![Move { topic, partition, replicas: to.to_vec() }];
+        let request = MovePartitions { moves, ..MovePartitions::default() };
+        matches!(self.try_cluster(Request::MovePartitions(request)), Some(Ok(_)))
+    }
+
+    /// Asks for the partition's move to go back.
+    pub fn cancel_move(&mut self, id: TopicPartition) {
+        let request = CancelMoves { partitions: vec![self.name(id)], dry_run: false };
+        self.try_cluster(Request::CancelMoves(request));
     }
 
     pub fn create_topic(&mut self, name: &str) -> TopicId {
@@ -266,6 +363,7 @@ impl World {
         journal.iter().for_each(|record| self.coordinator.ledger.apply(record));
         self.coordinator.entries.retain(|end| *end <= journal.len());
         self.coordinator.journal = journal;
+        self.forget_removals();
         self.start_coordinator();
     }
 }

@@ -96,6 +96,7 @@ impl Disk {
         self.live.remove(&id);
         self.queued.retain(|(of, _)| *of != id);
         self.written.retain(|(of, _)| *of != id);
+        self.deaf.remove(&id);
     }
 
     pub fn submit(&mut self, id: TopicPartition, op: Op) {

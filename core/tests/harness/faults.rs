@@ -142,6 +142,7 @@ impl World {
     pub fn mend(&mut self) -> Result<(), String> {
         self.net.release_all();
         self.net.heal();
+        self.end_deposed();
         self.linger_ms = 0;
         if self.coordinator.cluster.is_none() {
             self.start_coordinator();
@@ -193,6 +194,7 @@ impl World {
         members.sort_unstable();
         let end = self.brokers[&leader].disk.live(id).map(|l| (l.end(), l.digest_at(l.end())));
         leads
+            && record.moving.is_none()
             && members == record.isr
             && record.replicas.iter().all(|r| {
                 let broker = &self.brokers[r];

@@ -13,6 +13,7 @@ impl World {
         self.now.hash(&mut to);
         self.coordinator.cluster.hash(&mut to);
         self.coordinator.journal.len().hash(&mut to);
+        self.deposed.as_ref().map(|deposed| &deposed.cluster).hash(&mut to);
         for broker in self.brokers.values() {
             broker.disk.hash(&mut to);
             (broker.frozen, broker.hold_write, broker.hold_sync, broker.tainted).hash(&mut to);

@@ -14,6 +14,8 @@ use yak_protocol::message::{Ack, Acked, Acks, LeaderInfo, Open, Opened};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Place {
     Coordinator,
+    /// A coordinator in whose place another one has come, and which may not know it.
+    Deposed,
     Broker(BrokerId),
     Client(usize),
 }
@@ -22,6 +24,7 @@ impl Place {
     fn number(self) -> u64 {
         match self {
             Self::Coordinator => 0,
+            Self::Deposed => 99,
             Self::Broker(id) => u64::from(id.0),
             Self::Client(number) => 100 + number as u64,
         }
@@ -215,6 +218,16 @@ impl Net {
         for id in open {
             self.close(id, at, ready(), loss);
         }
+    }
+
+    /// Everything that one place has open, and what is cut and held there, is another's from here on.
+    pub fn rename(&mut self, from: Place, to: Place) {
+        let rename = |place: Place| if place == from { to } else { place };
+        for connection in self.connections.values_mut() {
+            (connection.from, connection.to) = (rename(connection.from), rename(connection.to));
+        }
+        self.cuts = self.cuts.iter().map(|(a, b)| (rename(*a), rename(*b))).collect();
+        self.held = self.held.iter().map(|(a, b, purpose)| (rename(*a), rename(*b), *purpose)).collect();
     }
 
     pub fn cut(&mut self, from: Place, to: Place) {

@@ -12,7 +12,7 @@ use yak_core::partition::{
 };
 use yak_protocol::defaults;
 use yak_protocol::error::{ErrorCode, WireError};
-use yak_protocol::ids::{BrokerId, Offset, PartitionEpoch, TopicPartition};
+use yak_protocol::ids::{BrokerId, Offset, PartitionEpoch, SessionId, TopicPartition};
 use yak_protocol::message::{Durability, OpenAnswer, ReplicaReport};
 
 /// Batches that one push carries at most.
@@ -47,6 +47,7 @@ impl Hosted {
             id,
             leader_epoch: self.view.leader_epoch.max(promised),
             partition_epoch: self.view.partition_epoch,
+            last_epoch: self.view.last_epoch,
             log_end: Offset(log.map_or(0, |l| l.end())),
             high_watermark: self.view.high_watermark.min(Offset(log.map_or(0, |l| l.end()))),
             damaged: log.is_some_and(|l| !l.damaged.is_empty()),
@@ -83,6 +84,7 @@ impl World {
         if process.hosted.contains_key(&partition) {
             return;
         }
+        process.replicas_made += 1;
         let config = ReplicaConfig {
             id: partition,
             broker: id,
@@ -90,6 +92,7 @@ impl World {
             proposal_retry: defaults::PROPOSAL_RETRY,
             open_park_max: defaults::OPEN_PARK_MAX,
             window_bytes: 8 * RECORD_BYTES,
+            sessions_after: SessionId(process.replicas_made << 32),
             rules,
         };
         let recovered = broker.disk.open(partition).recovered();
@@ -184,6 +187,7 @@ impl World {
                     self.send(stream, Place::Broker(id), Message::Close(partition, session));
                 }
             }
+            Effect::Remove => self.remove_replica(id, partition),
             Effect::Halt { reason } => {
                 self.observe_halt(id, partition, &reason);
                 if let Some(hosted) = self.process(id).and_then(|p| p.hosted.get_mut(&partition)) {
@@ -193,6 +197,23 @@ impl World {
                 self.report_damage(id, partition, damaged);
             }
         }
+    }
+
+    /// R18: the partition has moved away; what was here is deleted, and so is what was under way for it.
+    fn remove_replica(&mut self, id: BrokerId, partition: TopicPartition) {
+        self.coverage.hit("a copy is deleted after a move");
+        self.observe_removal(id, partition);
+        let broker = self.broker(id);
+        broker.disk.remove(partition, false);
+        broker.reports.retain(|(_, of, _)| *of != partition);
+        if let Some(process) = &mut broker.process {
+            process.hosted.remove(&partition);
+            let epochs =
+                process.partitions.get(&partition).map(|info| (info.leader_epoch, info.partition_epoch));
+            process.moved_away.insert(partition, epochs.unwrap_or_default());
+            process.damage_news.retain(|report| report.id != partition);
+        }
+        self.jobs.retain(|_, pending| pending.broker != id || pending.job.partition() != partition);
     }
 
     fn change(&self, partition: TopicPartition, op: DiskOp, batches: &[Batch]) -> Change {

@@ -9,7 +9,7 @@ use yak_core::cluster::{Loss, Reply, Request};
 use yak_core::partition::{Event, Now};
 use yak_protocol::defaults;
 use yak_protocol::error::{Action, WireError};
-use yak_protocol::ids::{BrokerId, MetadataVersion, TopicPartition};
+use yak_protocol::ids::{BrokerId, LeaderEpoch, MetadataVersion, Offset, TopicPartition};
 use yak_protocol::message::{
     Durability, Heartbeat, IsrProposal, LeaderInfo, ProposeIsr, RegisterBroker, RegisterBrokerReply,
     ReplicaReport, StreamSilent,
@@ -99,7 +99,19 @@ impl World {
     fn replica_reports(&self, id: BrokerId) -> Vec<ReplicaReport> {
         let broker = &self.brokers[&id];
         let Some(process) = &broker.process else { return Vec::new() };
-        process.hosted.iter().map(|(p, hosted)| hosted.report(*p, &broker.disk)).collect()
+        let moved = process.moved_away.iter().filter(|(p, _)| !process.hosted.contains_key(p));
+        let moved = moved.map(|(p, (leader_epoch, partition_epoch))| ReplicaReport {
+            id: *p,
+            leader_epoch: *leader_epoch,
+            partition_epoch: *partition_epoch,
+            last_epoch: LeaderEpoch::ZERO,
+            log_end: Offset::ZERO,
+            high_watermark: Offset::ZERO,
+            damaged: false,
+            halted: false,
+        });
+        let hosted = process.hosted.iter().map(|(p, hosted)| hosted.report(*p, &broker.disk));
+        hosted.chain(moved).collect()
     }
 
     /// Sends a request to the coordinator, if there is a connection.
@@ -290,6 +302,7 @@ impl World {
         process.coordinator_epoch = info.coordinator_epoch;
         process.version = info.version;
         process.brokers.extend(info.brokers.into_iter().map(|b| (b.id, b)));
+        process.brokers.retain(|broker, _| !info.gone.contains(broker));
         process.topics.extend(info.topics.into_iter().map(|t| (t.id, t)));
         process.partitions.extend(info.partitions.into_iter().map(|p| (p.id, p)));
         if info.version > MetadataVersion::ZERO && process.registered {
@@ -299,8 +312,12 @@ impl World {
             self.set_unknown_aside(id);
         }
         let Some(process) = self.process(id) else { return };
-        let mine: Vec<TopicPartition> =
-            process.partitions.values().filter(|p| p.replicas.contains(&id)).map(|p| p.id).collect();
+        let mine: Vec<TopicPartition> = process
+            .partitions
+            .values()
+            .filter(|p| p.replicas.contains(&id) || process.hosted.contains_key(&p.id))
+            .map(|p| p.id)
+            .collect();
         for partition in mine {
             self.inform(id, partition);
         }
@@ -354,6 +371,21 @@ impl World {
         if let Some(process) = self.process(id) {
             process.dial_at = Now(u64::MAX);
         }
+    }
+
+    /// Whether the broker talks to a coordinator in whose place another one has come.
+    pub fn is_behind(&self, id: BrokerId) -> bool {
+        let control = self.brokers[&id].process.as_ref().and_then(|p| p.control);
+        control.is_some_and(|control| self.net.peer(control, Place::Broker(id)) == Some(Place::Deposed))
+    }
+
+    /// The broker hears of the newer coordinator, and turns to it.
+    pub fn turn(&mut self, id: BrokerId) {
+        let control = self.process(id).and_then(|p| p.control);
+        if let Some(control) = control.filter(|_| self.is_behind(id)) {
+            self.leave_control(id, control);
+        }
+        self.rejoin(id);
     }
 
     /// The broker dials the coordinator again, without waiting.

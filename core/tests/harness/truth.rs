@@ -47,6 +47,9 @@ pub struct Truth {
     pub disks_lost: bool,
     /// Copies of acknowledged records that a lost disk may have taken with it.
     pub copies_lost: usize,
+    /// What was in copies that were deleted because their partition had moved away (R18). A leader may count them
+    /// among those that have a record until it hears of the move's end; for `min_isr` they do not count.
+    moved_away: BTreeMap<(BrokerId, TopicPartition), Vec<Log>>,
     /// What a script does not look at: the coordinator has lost its journal, say.
     pub ignored: BTreeSet<&'static str>,
     /// Halts are expected: a script brings the replica to it.
@@ -235,10 +238,13 @@ impl World {
                         format!("{id:?}: {request:?} acknowledged at {offset:?}, which is not committed"),
                     );
                 }
-                let copies = self.brokers.values().filter(|b| self.kept(b, id).is_some_and(has));
-                let copies = copies.count() + self.truth.copies_lost;
-                let (copies, least) = (copies, self.record(id).map_or(1, |r| r.min_isr as usize));
-                if copies < least || copies < acked.replicas as usize {
+                let kept = |b: &&Broker| self.kept(b, id).is_some_and(has);
+                let left =
+                    |b: &&Broker| self.truth.moved_away.get(&(b.id, id)).is_some_and(|l| l.iter().any(has));
+                let copies = self.brokers.values().filter(kept).count() + self.truth.copies_lost;
+                let left = self.brokers.values().filter(|b| !kept(b) && left(b)).count();
+                let least = self.record(id).map_or(1, |r| r.min_isr as usize);
+                if copies < least || copies + left < acked.replicas as usize {
                     let text = format!(
                         "{id:?}: {request:?} acknowledged as {acked:?} with {copies} copies, least {least}"
                     );
@@ -247,6 +253,28 @@ impl World {
                 self.truth.acked.insert(value, (id, offset));
             }
             Ok(_) => {}
+        }
+    }
+
+    /// A copy is about to be deleted because its partition has moved away (R18).
+    pub fn observe_removal(&mut self, broker: BrokerId, id: TopicPartition) {
+        // It may be to hold it again by now, from nothing; but nobody may count on what it deletes.
+        let counts = |record: &PartitionInfo| record.isr.contains(&broker) || record.elr.contains(&broker);
+        if self.record(id).is_none_or(counts) {
+            self.truth.violate("I13", format!("{broker:?} deletes its copy of {id:?}, which counts"));
+        }
+        if let Some(log) = self.kept(&self.brokers[&broker], id).cloned() {
+            self.truth.moved_away.entry((broker, id)).or_default().push(log);
+        }
+        // What it promised goes with the copy that it promised for.
+        self.truth.promises.remove(&(broker, id));
+        self.truth.seen.remove(&(broker, id));
+    }
+
+    /// On an old journal who deleted a copy may count again: like one whose disk was lost, it is heard first.
+    pub fn forget_removals(&mut self) {
+        for broker in self.truth.moved_away.keys().map(|(broker, _)| *broker).collect::<Vec<_>>() {
+            self.broker(broker).tainted = true;
         }
     }
 
@@ -304,6 +332,17 @@ impl World {
             self.coverage.hit("a leader is elected");
             if new.leader.is_some_and(|l| old.elr.contains(&l) && !old.isr.contains(&l)) {
                 self.coverage.hit("a leader is elected from the ELR");
+            }
+        }
+        let gone = |id: &BrokerId| !new.replicas.contains(id);
+        if old.isr.iter().chain(&old.elr).any(gone) && new.isr.len() < new.min_isr as usize {
+            self.truth.violate("I13", format!("replicas go that are missed: {old:?} -> {new:?}"));
+        }
+        if let (Some(moving), None) = (&old.moving, &new.moving) {
+            let back = new.replicas == moving.from;
+            self.coverage.hit(if back { "a move is cancelled" } else { "a move is completed" });
+            if old.leader.as_ref().is_some_and(gone) {
+                self.coverage.hit("a leader moves away");
             }
         }
         if new.leader.is_none() && old.leader.is_some() {

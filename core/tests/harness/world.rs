@@ -4,11 +4,12 @@
 
 use super::broker::{Broker, Job};
 use super::clients::{Consumer, Producer};
-use super::coordinator::Coordinator;
+use super::coordinator::{Coordinator, Deposed};
 use super::coverage::Coverage;
 use super::net::{Direction, Message, Net, Place};
 use super::truth::Truth;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use yak_core::partition::Now;
 use yak_core::rules::Rules;
 use yak_protocol::ids::{BrokerId, Incarnation, PartitionIndex, TopicId, TopicPartition};
@@ -27,6 +28,8 @@ pub struct Setup {
     /// The longest usual delay of a message and of a disk stage; 0 = everything is ready at once, and
     /// happens in the order in which it was made ready.
     pub delay_ms: u64,
+    /// How long a preferred leader is in sync before it leads again.
+    pub give_back: Duration,
 }
 
 impl Default for Setup {
@@ -40,6 +43,7 @@ impl Default for Setup {
             rules: Rules::all(),
             seed: 1,
             delay_ms: 0,
+            give_back: Duration::from_secs(86_400),
         }
     }
 }
@@ -75,6 +79,7 @@ pub struct World {
     pub rng: fastrand::Rng,
     pub net: Net,
     pub coordinator: Coordinator,
+    pub deposed: Option<Deposed>,
     pub brokers: BTreeMap<BrokerId, Broker>,
     pub jobs: BTreeMap<u64, Pending>,
     pub producers: Vec<Producer>,
@@ -97,7 +102,8 @@ impl World {
             now: 1_000_000,
             rng,
             net: Net::default(),
-            coordinator: Coordinator::new(setup.rules),
+            coordinator: Coordinator::new(setup.rules, setup.give_back),
+            deposed: None,
             brokers: BTreeMap::new(),
             jobs: BTreeMap::new(),
             producers: Vec::new(),
@@ -168,6 +174,7 @@ impl World {
     fn runs(&self, place: Place) -> bool {
         match place {
             Place::Coordinator => self.coordinator.runs(),
+            Place::Deposed => self.deposed.as_ref().is_some_and(|deposed| !deposed.frozen),
             Place::Broker(id) => self.brokers[&id].runs(),
             Place::Client(_) => true,
         }
@@ -199,7 +206,7 @@ impl World {
         }
         let places = self.brokers.keys().map(|id| Place::Broker(*id));
         let clients = (0..self.producers.len()).map(Place::Client);
-        for place in places.chain([Place::Coordinator]).chain(clients) {
+        for place in places.chain([Place::Coordinator, Place::Deposed]).chain(clients) {
             if let Some(due) = self.next_timer(place) {
                 items.push((due, Item::Timer(place)));
             }
@@ -209,6 +216,7 @@ impl World {
     fn next_timer(&self, place: Place) -> Option<u64> {
         match place {
             Place::Coordinator => self.coordinator.next_timer(),
+            Place::Deposed => self.deposed_timer(),
             Place::Broker(id) => self.brokers[&id].next_timer(),
             Place::Client(number) => self.producers[number].next_timer(),
         }
@@ -227,7 +235,7 @@ impl World {
                     self.run_job(pending.broker, pending.job);
                 }
             }
-            Item::Timer(Place::Coordinator) => self.coordinator_timer(),
+            Item::Timer(at @ (Place::Coordinator | Place::Deposed)) => self.coordinator_timer(at),
             Item::Timer(Place::Broker(id)) => self.broker_timer(id),
             Item::Timer(Place::Client(number)) => self.producer_timer(number),
         }
@@ -239,7 +247,7 @@ impl World {
         let Some(message) = self.net.take(direction) else { return };
         self.trace(|| format!("{from:?} -> {to:?} {message:?}"));
         match to {
-            Place::Coordinator => self.coordinator_receives(direction.0, message),
+            Place::Coordinator | Place::Deposed => self.coordinator_receives(to, direction.0, message),
             Place::Broker(id) => self.broker_receives(id, direction.0, from, message),
             Place::Client(number) => self.producer_receives(number, direction.0, message),
         }
@@ -292,7 +300,7 @@ impl World {
     /// A process's clock.
     pub fn clock(&self, place: Place) -> Now {
         let skew = match place {
-            Place::Coordinator => self.coordinator.skew,
+            Place::Coordinator | Place::Deposed => self.coordinator.skew,
             Place::Broker(id) => self.brokers[&id].skew,
             Place::Client(_) => 0,
         };

@@ -164,6 +164,10 @@ pub fn joins_unheard(w: &mut World) {
 
 /// On an old journal nobody can say when everything is whole again: with the rule nothing breaks, that is all.
 pub fn on_an_old_journal(rule: Rule, promise: &str, script: fn(&mut World)) {
+    on_an_old_journal_with(setup, rule, promise, script);
+}
+
+pub fn on_an_old_journal_with(setup: fn(Rules) -> Setup, rule: Rule, promise: &str, script: fn(&mut World)) {
     let mut with = World::new(setup(Rules::all()));
     script(&mut with);
     assert_eq!(with.truth.violations, [], "with every rule in force\n{}", with.describe());

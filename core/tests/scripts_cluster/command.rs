@@ -37,6 +37,10 @@ impl<'a> Command<'a> {
         self.options.iter().filter(|(name, _)| *name == key).map(|(_, value)| *value).collect()
     }
 
+    pub fn options(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.options.iter().copied()
+    }
+
     pub fn number<N: std::str::FromStr>(&self, key: &str) -> Result<Option<N>, String> {
         self.text(key).map(|value| number(value)).transpose()
     }

@@ -7,6 +7,7 @@
 
 mod command;
 mod show;
+mod verbs;
 mod world;
 
 use std::fs;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use yak_core::cluster::{Effect, Record, Reply};
 use yak_protocol::error::WireError;
 use yak_protocol::ids::{BrokerId, TopicId, TopicPartition};
-use yak_protocol::message::PartitionInfo;
+use yak_protocol::message::{MoveState, PartitionInfo, PreferredElection};
 
 /// Topic names by id, of deleted ones too.
 pub type Names = BTreeMap<TopicId, String>;
@@ -26,7 +26,7 @@ fn partition_id(id: TopicPartition, names: &Names) -> String {
 
 pub fn partition(info: &PartitionInfo, names: &Names) -> String {
     format!(
-        "{} {} {:?} {:?} isr={} elr={} replicas={} min_isr={}{}",
+        "{} {} {:?} {:?} isr={} elr={} replicas={} min_isr={}{}{}{}",
         partition_id(info.id, names),
         info.leader.map_or_else(|| "no leader".to_owned(), |leader| format!("led by {leader}")),
         info.leader_epoch,
@@ -35,7 +35,12 @@ pub fn partition(info: &PartitionInfo, names: &Names) -> String {
         list(&info.elr),
         list(&info.replicas),
         info.min_isr,
-        if info.recovering { " recovering" } else { "" }
+        if info.recovering { " recovering" } else { "" },
+        info.moving.as_ref().map_or_else(String::new, |moving| {
+            let rate = moving.bytes_per_second.map(|rate| format!(" at {rate}")).unwrap_or_default();
+            format!(" moving from {} to {}{rate}", list(&moving.from), list(&moving.to))
+        }),
+        info.unclean.map_or_else(String::new, |epoch| format!(" unclean {epoch:?}"))
     )
 }
 
@@ -57,6 +62,11 @@ fn record(record: &Record, names: &Names) -> String {
             let by_request = if *requested { " by request" } else { "" };
             format!("broker {id} {}draining{by_request}", if *draining { "" } else { "not " })
         }
+        Record::Decommission { id, wanted: Some(wanted) } => {
+            format!("broker {id} decommissioned, held {}", wanted.partitions)
+        }
+        Record::Decommission { id, wanted: None } => format!("broker {id} not decommissioned"),
+        Record::BrokerGone { id, .. } => format!("broker {id} gone"),
         Record::Topic(info) => format!(
             "topic {} partitions={} wanted_replicas={} min_isr={}",
             info.name, info.partitions, info.wanted_replicas, info.min_isr
@@ -80,6 +90,26 @@ pub fn refusal(error: &WireError) -> String {
     match &error.hint {
         Some(hint) => format!("{error} ({hint})"),
         None => error.to_string(),
+    }
+}
+
+fn moved(state: &MoveState) -> String {
+    format!(
+        "{}/{} {} {} to {}: {}",
+        state.topic,
+        state.partition,
+        if state.changed { "goes from" } else { "from" },
+        list(&state.from),
+        list(&state.to),
+        state.waits.as_deref().unwrap_or("through")
+    )
+}
+
+fn election(election: &PreferredElection) -> String {
+    let PreferredElection { topic, partition, to, leader_epoch, waits, .. } = election;
+    match waits {
+        Some(waits) => format!("{topic}/{partition} {waits}"),
+        None => format!("{topic}/{partition} to {to} in {leader_epoch:?}"),
     }
 }
 
@@ -114,11 +144,27 @@ fn reply(reply: &Reply) -> String {
         ),
         Reply::DeleteTopic(_) => "deleted".to_owned(),
         Reply::Elect(reply) => format!(
-            "broker {} leads in {:?}{}",
+            "broker {} leads in {:?}{}{}",
             reply.leader,
             reply.leader_epoch,
-            if reply.moved { "" } else { " as before" }
+            if reply.moved { "" } else { " as before" },
+            reply.may_lose.as_ref().map_or_else(String::new, |loss| format!(": {loss}"))
         ),
+        Reply::Moves(reply) if reply.moves.is_empty() => "nothing moves".to_owned(),
+        Reply::Moves(reply) => reply.moves.iter().map(moved).collect::<Vec<_>>().join("; "),
+        Reply::Decommission(reply) if reply.done => "gone".to_owned(),
+        Reply::Decommission(reply) => {
+            let moves = reply.moves.iter().map(moved);
+            let head = format!(
+                "{}going, {} of {} left",
+                if reply.decommissioning { "" } else { "not " },
+                reply.left,
+                reply.of
+            );
+            [head].into_iter().chain(moves).chain(reply.stuck.iter().cloned()).collect::<Vec<_>>().join("; ")
+        }
+        Reply::ElectPreferred(reply) if reply.elections.is_empty() => "all lead".to_owned(),
+        Reply::ElectPreferred(reply) => reply.elections.iter().map(election).collect::<Vec<_>>().join("; "),
         Reply::Drain(reply) => format!(
             "{}draining, leads {}, needed by {}",
             if reply.draining { "" } else { "not " },

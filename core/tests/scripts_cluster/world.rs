@@ -52,6 +52,7 @@ fn config(rules: Rules) -> ClusterConfig {
         probe: Duration::from_millis(200),
         partitions: 1,
         replicas: 3,
+        preferred_in_sync: Duration::from_secs(60),
         rules,
     }
 }
@@ -121,8 +122,13 @@ impl World {
             "elect" => self.elect(&command),
             "drain" | "undrain" => {
                 let broker_id = BrokerId(number(command.word(0)?)?);
-                let drain = Drain { broker_id, draining: command.verb == "drain" };
+                let drain =
+                    Drain { broker_id, draining: command.verb == "drain", dry_run: command.has("dry_run") };
                 Ok(self.request(ConnectionId(0), Request::Drain(drain)))
+            }
+            "move" | "cancel" | "moves" | "replace" | "decommission" | "preferred" => {
+                let request = crate::verbs::request(&command)?;
+                Ok(self.request(ConnectionId(0), request))
             }
             "propose" => self.propose(&command),
             "silent" => self.silent(&command),
@@ -264,7 +270,8 @@ impl World {
         Ok(show::effects(&effects, &self.names))
     }
 
-    /// `report=orders/0:LEADER_EPOCH:PARTITION_EPOCH:LOG_END[/HIGH_WATERMARK][:damaged|:halted]`; without it
+    /// `report=orders/0:LEADER_EPOCH:PARTITION_EPOCH:LOG_END[/HIGH_WATERMARK][:lastEPOCH][:damaged|:halted]`;
+    /// without it
     /// everything is committed.
     fn reports(&self, command: &Command<'_>) -> Result<Vec<ReplicaReport>, String> {
         let report = |text: &str| {
@@ -275,10 +282,14 @@ impl World {
                 id: self.partition_id(part(0)?)?,
                 leader_epoch: LeaderEpoch(number(part(1)?)?),
                 partition_epoch: PartitionEpoch(number(part(2)?)?),
+                last_epoch: LeaderEpoch(match parts.iter().find_map(|part| part.strip_prefix("last")) {
+                    Some(epoch) => number(epoch)?,
+                    None => number(part(1)?)?,
+                }),
                 log_end: Offset(number(end)?),
                 high_watermark: Offset(number(high_watermark)?),
-                damaged: parts.get(4) == Some(&"damaged"),
-                halted: parts.get(4) == Some(&"halted"),
+                damaged: parts.contains(&"damaged"),
+                halted: parts.contains(&"halted"),
             })
         };
         command.all("report").into_iter().map(report).collect()
@@ -331,6 +342,9 @@ impl World {
             topic: topic.to_owned(),
             partition: PartitionIndex(number(partition)?),
             to: command.number("to")?.map(BrokerId),
+            unclean: command.has("unclean"),
+            confirm: command.text("confirm").map(ToOwned::to_owned),
+            dry_run: command.has("dry_run"),
         };
         Ok(self.request(ConnectionId(0), Request::Elect(elect)))
     }

@@ -180,6 +180,7 @@ impl Bench {
             proposal_retry: Duration::from_millis(500),
             open_park_max: Duration::from_secs(1),
             window_bytes: 1000,
+            sessions_after: SessionId::ZERO,
             rules,
         };
         let log = RecoveredLog {
@@ -245,6 +246,8 @@ impl Bench {
             elr: Vec::new(),
             min_isr: 2,
             recovering: false,
+            moving: None,
+            unclean: None,
         });
         if self.unfenced.is_empty() {
             self.unfenced = info.replicas.iter().map(|id| (*id, BrokerEpoch(u64::from(id.0)))).collect();

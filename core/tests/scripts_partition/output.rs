@@ -77,6 +77,7 @@ pub fn effect(effect: &Effect) -> String {
             ack.session, ack.leader_epoch, ack.broker_epoch, ack.end
         ),
         Effect::Close { leader, session } => format!("close at {leader:?}: {session:?}"),
+        Effect::Remove => "remove".to_owned(),
         Effect::Halt { reason } => format!("HALT: {reason}"),
     }
 }
@@ -111,5 +112,8 @@ pub fn view(before: &View, after: &View) -> String {
         .zip(fields(after))
         .filter_map(|(before, after)| (before != after).then_some(after))
         .collect();
+    if changed.is_empty() {
+        return format!("view: newest epoch in the log {:?}", after.last_epoch);
+    }
     format!("view: {}", changed.join("; "))
 }

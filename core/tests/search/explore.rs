@@ -33,6 +33,13 @@ pub enum Move {
     Fence(BrokerId),
     /// The broker comes back.
     Rejoin(BrokerId),
+    /// Another coordinator takes over from one that lives on.
+    TakeOver,
+    /// A broker hears of it.
+    Turn(BrokerId),
+    /// The partition goes to other brokers, the leader's among those that it leaves; and back.
+    Reassign,
+    Cancel,
     /// Nothing happens for so long that a follower which is not caught up is shrunk.
     Lag,
 }
@@ -45,6 +52,9 @@ pub struct Bounds {
     pub crashes: u8,
     pub fences: u8,
     pub lags: u8,
+    pub takeovers: u8,
+    /// Moves and their cancellations.
+    pub moves: u8,
 }
 
 /// A state on the frontier.
@@ -101,6 +111,9 @@ impl State {
             if up && self.away.contains(&b) {
                 moves.push(Move::Rejoin(b));
             }
+            if up && self.world.is_behind(b) {
+                moves.push(Move::Turn(b));
+            }
             if self.left.holds > 0 {
                 let others = self.brokers().into_iter().filter(|o| *o != b).map(|o| Move::Hold(b, o));
                 let own = [Move::HoldSync(b), Move::HoldNews(b), Move::HoldRequests(b)];
@@ -110,6 +123,13 @@ impl State {
         moves.extend(self.held.iter().map(|held| released(*held)));
         if self.left.lags > 0 {
             moves.push(Move::Lag);
+        }
+        if self.left.takeovers > 0 && self.world.deposed.is_none() {
+            moves.push(Move::TakeOver);
+        }
+        if self.left.moves > 0 {
+            let moving = self.world.record(id).is_some_and(|record| record.moving.is_some());
+            moves.push(if moving { Move::Cancel } else { Move::Reassign });
         }
         moves
     }
@@ -152,6 +172,23 @@ impl State {
             Move::Rejoin(b) => {
                 self.away.remove(&b);
                 world.rejoin(b);
+            }
+            Move::TakeOver => {
+                self.left.takeovers -= 1;
+                world.take_over();
+            }
+            Move::Turn(b) => world.turn(b),
+            Move::Reassign => {
+                self.left.moves -= 1;
+                let here = world.record(id).map(|record| record.replicas.clone()).unwrap_or_default();
+                let others = world.brokers.keys().copied().filter(|b| !here.contains(b));
+                let stay = here.iter().copied().skip(1);
+                let to: Vec<BrokerId> = others.chain(stay).take(here.len()).collect();
+                world.move_to(id, &to);
+            }
+            Move::Cancel => {
+                self.left.moves -= 1;
+                world.cancel_move(id);
             }
             Move::Lag => {
                 self.left.lags -= 1;

@@ -16,6 +16,8 @@ enum Undo {
     ThawBroker(BrokerId),
     ThawCoordinator,
     StartCoordinator,
+    ThawDeposed,
+    EndDeposed,
     HealNetwork,
     Release(Place, Place, Option<Purpose>),
     FreeDisk(BrokerId),
@@ -90,6 +92,12 @@ impl Nemesis {
                     world.start_coordinator();
                 }
             }
+            Undo::ThawDeposed => {
+                if let Some(deposed) = &mut world.deposed {
+                    deposed.frozen = false;
+                }
+            }
+            Undo::EndDeposed => world.end_deposed(),
             Undo::HealNetwork => world.net.heal(),
             Undo::Release(from, to, purpose) => world.net.release(from, to, purpose),
             Undo::FreeDisk(id) => world.broker(id).disk.space = Space::Free,
@@ -160,6 +168,8 @@ impl Nemesis {
                 self.later(world, 9_000, Undo::ThawCoordinator);
             }
             Fault::KillCoordinator => self.kill_coordinator(world),
+            Fault::TakeOver => self.take_over(world),
+            Fault::Move => Self::move_about(world),
             Fault::Cut => self.cut(world, victim),
             Fault::Isolate => {
                 world.isolate(victim);
@@ -220,6 +230,45 @@ impl Nemesis {
         }
         world.coverage.hit(if power { "a broker loses power" } else { "a broker is killed" });
         self.later(world, 4_000, Undo::StartBroker(id));
+    }
+
+    /// Some brokers hear of the new coordinator at once, others only when the old one is gone. That one may be
+    /// frozen, and go on where it was when it is thawed.
+    fn take_over(&mut self, world: &mut World) {
+        if world.coordinator.cluster.is_none() {
+            return;
+        }
+        world.coordinator.frozen = world.rng.bool();
+        let frozen = world.coordinator.frozen;
+        world.take_over();
+        if frozen {
+            self.later(world, 4_000, Undo::ThawDeposed);
+        }
+        self.later(world, 5_000, Undo::EndDeposed);
+        for id in Self::running(world) {
+            if world.rng.bool() && world.is_behind(id) {
+                let now = world.now;
+                world.net.sever_between(Place::Broker(id), Place::Deposed, Loss::PeerClosed, now);
+            }
+        }
+    }
+
+    fn move_about(world: &mut World) {
+        if !world.coordinator.runs() {
+            return;
+        }
+        let id = world.partitions[world.rng.usize(0..world.partitions.len())];
+        let Some(record) = world.record(id).cloned() else { return };
+        if record.moving.is_some() && world.rng.bool() {
+            world.cancel_move(id);
+            return;
+        }
+        let mut to: Vec<BrokerId> = world.brokers.keys().copied().collect();
+        world.rng.shuffle(&mut to);
+        to.truncate(record.target().len());
+        if world.move_to(id, &to) {
+            world.coverage.hit("a move is asked for");
+        }
     }
 
     fn kill_coordinator(&mut self, world: &mut World) {
@@ -354,6 +403,7 @@ impl Nemesis {
         world.coordinator.crash_in = None;
         world.net.heal();
         world.net.release_all();
+        world.end_deposed();
         if world.coordinator.cluster.is_none() {
             world.start_coordinator();
         }

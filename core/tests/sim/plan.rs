@@ -2,6 +2,7 @@
 //! run meets only some kinds, so that no kind hides another.
 
 use crate::harness::Setup;
+use std::time::Duration;
 use yak_core::rules::Rules;
 use yak_protocol::message::Durability;
 
@@ -36,9 +37,13 @@ pub enum Fault {
     BitFlip,
     Wipe,
     RestoreBackup,
+    /// Another coordinator takes over; the one before lives on for a while.
+    TakeOver,
+    /// A partition is moved to other brokers, or a move goes back.
+    Move,
 }
 
-pub const FAULTS: [Fault; 18] = [
+pub const FAULTS: [Fault; 20] = [
     Fault::Kill,
     Fault::PowerOff,
     Fault::Blackout,
@@ -57,6 +62,8 @@ pub const FAULTS: [Fault; 18] = [
     Fault::BitFlip,
     Fault::Wipe,
     Fault::RestoreBackup,
+    Fault::TakeOver,
+    Fault::Move,
 ];
 
 /// A run.
@@ -77,7 +84,7 @@ pub struct Plan {
 impl Plan {
     pub fn of(seed: u64, rules: Rules) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed ^ 0x5EED_0FA9_1A11);
-        let brokers = [3, 3, 3, 3, 2, 5][rng.usize(0..6)];
+        let brokers = [3, 3, 4, 4, 2, 5][rng.usize(0..6)];
         let replicas = brokers.min(3);
         let durability =
             if rng.u32(0..6) == 0 && replicas == 3 { Durability::Replicated } else { Durability::Fsync };
@@ -95,6 +102,7 @@ impl Plan {
             rules,
             seed,
             delay_ms: [1, 2, 5, 20][rng.usize(0..4)],
+            give_back: Duration::from_millis([1_000, 4_000][rng.usize(0..2)]),
         };
         let kinds = rng.usize(1..7);
         let mut faults = FAULTS.to_vec();
@@ -103,6 +111,13 @@ impl Plan {
         // What is late is behind most of the rules, so it joins in often, and with weight.
         if rng.bool() {
             faults.extend([Fault::Stall; 3]);
+        }
+        // Two that meet all others.
+        if rng.u32(0..3) == 0 {
+            faults.push(Fault::Move);
+        }
+        if rng.u32(0..6) == 0 {
+            faults.push(Fault::TakeOver);
         }
         Self {
             setup,

@@ -184,6 +184,8 @@ impl World {
                 elr: Vec::new(),
                 min_isr: 2,
                 recovering: false,
+                moving: None,
+                unclean: None,
             })
         });
         MetadataReply {

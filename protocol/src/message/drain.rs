@@ -11,6 +11,9 @@ pub struct Drain {
     /// Whether it is to lead nothing from now on.
     #[serde(default = "yes")]
     pub draining: bool,
+    /// Whether to change nothing, and to say how things stand.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 message!(Drain, "drain", Client, DrainReply);
 

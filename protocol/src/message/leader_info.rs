@@ -36,6 +36,9 @@ pub struct LeaderInfo {
     /// Topics that were deleted by request: the only reason ever to delete data (rule R16).
     #[serde(default)]
     pub deleted: Vec<TopicId>,
+    /// Brokers that were taken out of the cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<BrokerId>,
 }
 
 /// A broker as the cluster sees it.
@@ -142,4 +145,41 @@ pub struct PartitionInfo {
     /// Whether the coordinator knows less than a broker does, so nothing may be decided (rule R15).
     #[serde(default)]
     pub recovering: bool,
+    /// The move that is under way; while it is, `replicas` has the old and the new ones (rule R18).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Moving>,
+    /// The term that the last unclean election began: what earlier terms took for committed may be gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unclean: Option<LeaderEpoch>,
+}
+
+/// A partition on its way to other brokers.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Moving {
+    /// Who held it before, the preferred leader first: what a cancelled move goes back to.
+    pub from: Vec<BrokerId>,
+    /// Who is to hold it, the preferred leader first.
+    pub to: Vec<BrokerId>,
+    /// How many bytes a second each leader sends to new replicas that catch up; absent = as many as it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+}
+
+impl PartitionInfo {
+    /// Who is to hold it once nothing moves any more, the preferred leader first.
+    #[must_use]
+    pub fn target(&self) -> &[BrokerId] {
+        self.moving.as_ref().map_or(&self.replicas, |moving| &moving.to)
+    }
+
+    /// The new replicas of a move.
+    pub fn adding(&self) -> impl Iterator<Item = BrokerId> {
+        let moving = self.moving.as_ref();
+        moving.into_iter().flat_map(|m| m.to.iter().filter(|id| !m.from.contains(id)).copied())
+    }
+
+    /// The replicas that a move takes away in the end.
+    pub fn removing(&self) -> impl Iterator<Item = BrokerId> {
+        self.replicas.iter().filter(|id| !self.target().contains(id)).copied()
+    }
 }

@@ -6,12 +6,15 @@
 mod change_peers;
 mod consume;
 mod coordinator_hello;
+mod decommission;
 mod drain;
 mod elect;
+mod elect_preferred;
 mod heartbeat;
 mod hello;
 mod leader_info;
 mod metadata;
+mod moves;
 mod offsets;
 mod probe;
 mod producer_ids;
@@ -33,12 +36,15 @@ mod why;
 pub use change_peers::*;
 pub use consume::*;
 pub use coordinator_hello::*;
+pub use decommission::*;
 pub use drain::*;
 pub use elect::*;
+pub use elect_preferred::*;
 pub use heartbeat::*;
 pub use hello::*;
 pub use leader_info::*;
 pub use metadata::*;
+pub use moves::*;
 pub use offsets::*;
 pub use probe::*;
 pub use producer_ids::*;
@@ -141,6 +147,12 @@ kinds!(
     RaftSnapshot,
     CoordinatorHello,
     ChangePeers,
+    MovePartitions,
+    CancelMoves,
+    ListMoves,
+    ReplaceBroker,
+    DecommissionBroker,
+    ElectPreferred,
 );
 
 /// The role that `kind` needs, without looking at its body; `None` for an unknown kind.

@@ -56,6 +56,9 @@ pub struct ReplicaReport {
     /// The highest partition epoch that it has seen.
     #[serde(default)]
     pub partition_epoch: PartitionEpoch,
+    /// The newest leader epoch in its log.
+    #[serde(default)]
+    pub last_epoch: LeaderEpoch,
     /// Its synced log end.
     pub log_end: Offset,
     /// Everything below is committed, as far as the replica knows; it never holds less than that.

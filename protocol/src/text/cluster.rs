@@ -162,6 +162,8 @@ mod tests {
             elr: Vec::new(),
             min_isr: 1,
             recovering: false,
+            moving: None,
+            unclean: None,
         }
     }
 

@@ -116,19 +116,83 @@ fn clients_make_topics() {
 }
 
 #[test]
+fn people_move_partitions() {
+    let partitions = vec![PartitionName { topic: "orders".to_owned(), partition: PartitionIndex(2) }];
+    let replicas = vec![BrokerId(3), BrokerId(2)];
+    let moves = vec![Move { topic: "orders".to_owned(), partition: PartitionIndex(2), replicas }];
+    let bytes_per_second = Some(20_000_000);
+    let request = MovePartitions { moves, bytes_per_second, dry_run: true };
+    check_kind("move_partitions", Role::Client, &request, &["moves"], &moves_reply(), &["moves"]);
+    let request = CancelMoves { partitions: partitions.clone(), dry_run: true };
+    check_kind("cancel_moves", Role::Client, &request, &[], &moves_reply(), &["moves"]);
+    let request = ListMoves { partitions };
+    check_kind("list_moves", Role::Client, &request, &[], &moves_reply(), &["moves"]);
+    let request = ReplaceBroker { dead: BrokerId(1), by: BrokerId(3), bytes_per_second, dry_run: true };
+    check_kind("replace_broker", Role::Client, &request, &["dead", "by"], &moves_reply(), &["moves"]);
+    check_kind(
+        "decommission_broker",
+        Role::Client,
+        &DecommissionBroker { broker_id: BrokerId(3), cancel: true, bytes_per_second, dry_run: true },
+        &["broker_id"],
+        &DecommissionReply {
+            decommissioning: true,
+            done: true,
+            left: 2,
+            of: 5,
+            moves: moves_reply().moves,
+            stuck: vec!["no broker left that does not hold orders/1".to_owned()],
+        },
+        &["decommissioning", "done", "left", "of"],
+    );
+    let election = PreferredElection {
+        topic: "orders".to_owned(),
+        partition: PartitionIndex(2),
+        from: Some(BrokerId(3)),
+        to: BrokerId(1),
+        leader_epoch: LeaderEpoch(11),
+        moved: true,
+        waits: Some("waits for broker 1 to be in sync".to_owned()),
+    };
+    check_kind(
+        "elect_preferred",
+        Role::Client,
+        &ElectPreferred {
+            topic: Some("orders".to_owned()),
+            partition: Some(PartitionIndex(2)),
+            dry_run: true,
+        },
+        &[],
+        &ElectPreferredReply { elections: vec![election] },
+        &["elections"],
+    );
+}
+
+#[test]
 fn people_take_care_of_the_cluster() {
     check_kind(
         "elect",
         Role::Client,
-        &Elect { topic: "orders".to_owned(), partition: PartitionIndex(2), to: Some(BrokerId(3)) },
+        &Elect {
+            topic: "orders".to_owned(),
+            partition: PartitionIndex(2),
+            to: Some(BrokerId(3)),
+            unclean: true,
+            confirm: Some("orders/2".to_owned()),
+            dry_run: true,
+        },
         &["topic", "partition"],
-        &ElectReply { leader: BrokerId(3), leader_epoch: LeaderEpoch(10), moved: true },
+        &ElectReply {
+            leader: BrokerId(3),
+            leader_epoch: LeaderEpoch(10),
+            moved: true,
+            may_lose: Some("broker 3 has the records of orders/2 below 120".to_owned()),
+        },
         &["leader", "leader_epoch", "moved"],
     );
     check_kind(
         "drain",
         Role::Client,
-        &Drain { broker_id: BrokerId(3), draining: false },
+        &Drain { broker_id: BrokerId(3), draining: false, dry_run: true },
         &["broker_id"],
         &DrainReply { draining: true, leads: 1, needed: 2 },
         &["draining", "leads", "needed"],

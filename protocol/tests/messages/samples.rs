@@ -30,6 +30,12 @@ pub fn partition_info() -> PartitionInfo {
         elr: vec![BrokerId(3)],
         min_isr: 2,
         recovering: true,
+        moving: Some(Moving {
+            from: vec![BrokerId(1), BrokerId(2)],
+            to: vec![BrokerId(3), BrokerId(2)],
+            bytes_per_second: Some(20_000_000),
+        }),
+        unclean: Some(LeaderEpoch(5)),
     }
 }
 
@@ -66,7 +72,24 @@ pub fn leader_info() -> LeaderInfo {
         topics: vec![topic_info()],
         partitions: vec![partition_info()],
         deleted: vec![TopicId(5)],
+        gone: vec![BrokerId(9)],
     }
+}
+
+pub fn moves_reply() -> MovesReply {
+    let state = MoveState {
+        topic: "orders".to_owned(),
+        partition: PartitionIndex(2),
+        from: vec![BrokerId(1), BrokerId(2)],
+        to: vec![BrokerId(3), BrokerId(2)],
+        replicas: vec![BrokerId(1), BrokerId(2), BrokerId(3)],
+        isr: vec![BrokerId(1), BrokerId(2)],
+        leader: Some(BrokerId(1)),
+        bytes_per_second: Some(20_000_000),
+        changed: true,
+        waits: Some("waits for broker 3 to be in sync".to_owned()),
+    };
+    MovesReply { moves: vec![state] }
 }
 
 pub fn plain_record() -> PlainRecord {
@@ -84,6 +107,7 @@ pub fn replica_report() -> ReplicaReport {
         id: id(),
         leader_epoch: LeaderEpoch(9),
         partition_epoch: PartitionEpoch(14),
+        last_epoch: LeaderEpoch(8),
         log_end: Offset(500),
         high_watermark: Offset(490),
         damaged: true,

@@ -44,6 +44,8 @@ pub fn table() -> Arc<Table> {
         elr: vec![],
         min_isr: 1,
         recovering: false,
+        moving: None,
+        unclean: None,
     };
     let topic = TopicInfo {
         id: ORDERS,

@@ -175,6 +175,12 @@ fn encoded(example: &Example, label: &str, bin: &Bytes) -> Encoded {
         RaftSnapshot,
         CoordinatorHello,
         ChangePeers,
+        MovePartitions,
+        CancelMoves,
+        ListMoves,
+        ReplaceBroker,
+        DecommissionBroker,
+        ElectPreferred,
         Why,
     )
 }

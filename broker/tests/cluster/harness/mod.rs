@@ -208,6 +208,12 @@ impl Cluster {
         ready.await.unwrap_or_else(|_| panic!("broker {number} is ready"));
     }
 
+    /// A place for one more broker.
+    pub fn another_node(&self) -> Node {
+        let data = self.dir.path().join(format!("broker-{}", self.brokers.len()));
+        Node { data, address: String::new(), running: None }
+    }
+
     /// Starts a broker, and waits for nothing.
     pub fn launch_broker(&mut self, number: usize) {
         let listener = Listener::bind("127.0.0.1:0", ListenerConfig::default()).expect("a free port");

@@ -3,7 +3,9 @@
 mod create;
 mod delete;
 mod describe;
+mod elect;
 mod list;
+mod moves;
 
 use crate::context::Context;
 use clap::{Args, Subcommand};
@@ -36,6 +38,10 @@ pub enum TopicCommand {
     Describe(describe::DescribeArgs),
     /// Delete topics and all their records
     Delete(delete::DeleteArgs),
+    /// Move partitions to other brokers, or show what moves
+    Move(moves::MoveArgs),
+    /// Give the lead to another replica
+    Elect(elect::ElectArgs),
 }
 
 /// Runs one of them.
@@ -48,6 +54,8 @@ pub async fn run(args: TopicArgs, context: Context) -> anyhow::Result<()> {
         TopicCommand::List(args) => list::run(args, context).await,
         TopicCommand::Describe(args) => describe::run(args, context).await,
         TopicCommand::Delete(args) => delete::run(args, context).await,
+        TopicCommand::Move(args) => moves::run(args, context).await,
+        TopicCommand::Elect(args) => elect::run(args, context).await,
     }
 }
 
@@ -126,6 +134,8 @@ mod tests {
             elr: Vec::new(),
             min_isr: 2,
             recovering: false,
+            moving: None,
+            unclean: None,
         }
     }
 

@@ -184,6 +184,8 @@ mod tests {
             elr: vec![],
             min_isr: 1,
             recovering: false,
+            moving: None,
+            unclean: None,
         };
         Arc::new(MetadataReply {
             version: MetadataVersion(version),

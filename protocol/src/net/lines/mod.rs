@@ -386,8 +386,9 @@ pub(super) fn linger(seconds: f64) -> Option<Duration> {
 /// What a kind of message may do, for the listeners that let people only look.
 pub(super) fn access_of(kind: &str) -> Access {
     use crate::message::{
-        ChangePeers, Consume, CoordinatorHello, Drain, Elect, Hello, LeaderInfoRequest, Message, Metadata,
-        Offsets, RaftAppend, RaftSnapshot, RaftVote, ReadRange, RegisterConsumer, Why,
+        CancelMoves, ChangePeers, Consume, CoordinatorHello, DecommissionBroker, Drain, Elect,
+        ElectPreferred, Hello, LeaderInfoRequest, ListMoves, Message, Metadata, MovePartitions, Offsets,
+        RaftAppend, RaftSnapshot, RaftVote, ReadRange, RegisterConsumer, ReplaceBroker, Why,
     };
     match kind {
         Hello::KIND
@@ -398,8 +399,14 @@ pub(super) fn access_of(kind: &str) -> Access {
         | ReadRange::KIND
         | RegisterConsumer::KIND
         | Why::KIND => Access::Read,
+        ListMoves::KIND => Access::Read,
         Elect::KIND
         | Drain::KIND
+        | MovePartitions::KIND
+        | CancelMoves::KIND
+        | ReplaceBroker::KIND
+        | DecommissionBroker::KIND
+        | ElectPreferred::KIND
         | ChangePeers::KIND
         | CoordinatorHello::KIND
         | RaftVote::KIND

@@ -1,0 +1,174 @@
+//! `yak broker drain|decommission|replace`: what operators do with brokers.
+
+use crate::context::Context;
+use crate::operate::{self, Operator};
+use clap::Args;
+use yak_protocol::message::{
+    DecommissionBroker, DecommissionReply, Drain, DrainReply, ListMoves, ReplaceBroker,
+};
+use yak_protocol::text::count;
+
+/// Take all leaderships from a broker, or let it lead again.
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Examples:
+  yak broker drain 3 --wait
+  yak broker drain broker-b --dry-run
+  yak broker drain 3 --cancel")]
+pub struct DrainArgs {
+    /// Its number or name
+    #[arg(value_name = "BROKER")]
+    broker: String,
+    /// Let it lead again
+    #[arg(long)]
+    cancel: bool,
+    /// Change nothing, and show what depends on it
+    #[arg(long)]
+    dry_run: bool,
+    /// Wait until nothing depends on it: then it may stop
+    #[arg(long, conflicts_with_all = ["dry_run", "cancel"])]
+    wait: bool,
+}
+
+/// Take a broker out of the cluster: it drains, what it holds moves to others, and it is forgotten.
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Examples:
+  yak broker decommission 3 --dry-run
+  yak broker decommission 3 --rate 20000000 --wait
+  yak broker decommission 3 --cancel")]
+pub struct DecommissionArgs {
+    /// Its number or name
+    #[arg(value_name = "BROKER")]
+    broker: String,
+    /// Let it stay after all
+    #[arg(long)]
+    cancel: bool,
+    /// How many bytes a second each leader sends to brokers that catch up [default: as many as it can]
+    #[arg(long, value_name = "BYTES")]
+    rate: Option<u64>,
+    /// Change nothing, and show what would move where
+    #[arg(long)]
+    dry_run: bool,
+    /// Wait until it is gone, and say what that waits for
+    #[arg(long, conflicts_with_all = ["dry_run", "cancel"])]
+    wait: bool,
+}
+
+/// Put another broker in the place of a dead one.
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Examples:
+  yak broker replace 3 --by 4 --wait
+  yak broker replace broker-c --by broker-d --dry-run
+  yak broker replace 3 --by 4 --rate 20000000")]
+pub struct ReplaceArgs {
+    /// The dead one's number or name
+    #[arg(value_name = "BROKER")]
+    dead: String,
+    /// The one in its place
+    #[arg(long, value_name = "BROKER")]
+    by: String,
+    /// How many bytes a second each leader sends to brokers that catch up [default: as many as it can]
+    #[arg(long, value_name = "BYTES")]
+    rate: Option<u64>,
+    /// Change nothing, and show what would move
+    #[arg(long)]
+    dry_run: bool,
+    /// Wait until everything has been copied, and say what that waits for
+    #[arg(long, conflicts_with = "dry_run")]
+    wait: bool,
+}
+
+pub(super) async fn drain(args: DrainArgs, context: Context) -> anyhow::Result<()> {
+    let operator = Operator::reach(context).await?;
+    let broker_id = operator.broker(&args.broker)?;
+    let ask = Drain { broker_id, draining: !args.cancel, dry_run: args.dry_run };
+    let mut reply = operator.ask(&ask).await?;
+    if args.wait {
+        operator
+            .wait(async || {
+                let DrainReply { leads, needed, .. } = operator.ask(&ask).await?;
+                let depends = leads > 0 || needed > 0;
+                Ok(depends.then(|| {
+                    let leads = count(leads.into(), "partition");
+                    format!("broker {broker_id} leads {leads} and is needed in sync by {needed}")
+                }))
+            })
+            .await?;
+        reply = operator.ask(&ask).await?;
+    }
+    let DrainReply { draining, leads, needed } = reply;
+    let line = format!(
+        "broker {broker_id} {}; it leads {} and is needed in sync by {needed}",
+        match (draining, args.dry_run) {
+            (true, true) => "would drain",
+            (true, false) => "drains",
+            (false, _) => "does not drain",
+        },
+        count(leads.into(), "partition"),
+    );
+    operator.print(&line, &reply)
+}
+
+pub(super) async fn decommission(args: DecommissionArgs, context: Context) -> anyhow::Result<()> {
+    let operator = Operator::reach(context).await?;
+    let broker_id = operator.broker(&args.broker)?;
+    let ask = DecommissionBroker {
+        broker_id,
+        cancel: args.cancel,
+        bytes_per_second: args.rate,
+        dry_run: args.dry_run,
+    };
+    let mut reply = operator.ask(&ask).await?;
+    if args.wait {
+        operator
+            .wait(async || {
+                let now = operator.ask(&ask).await?;
+                Ok((!now.done).then(|| progress(&now)))
+            })
+            .await?;
+        reply = operator.ask(&ask).await?;
+    }
+    let line = match (reply.done, reply.decommissioning) {
+        (true, _) => format!("broker {broker_id} is gone; its process may be stopped"),
+        (false, true) => progress(&reply),
+        (false, false) if args.dry_run && !args.cancel => {
+            format!("broker {broker_id} holds {}", count(reply.left.into(), "partition"))
+        }
+        (false, false) => format!("broker {broker_id} stays"),
+    };
+    let mut lines = vec![line];
+    if args.dry_run {
+        let there = |moved: &yak_protocol::message::MoveState| {
+            format!("{}/{} would move to {}", moved.topic, moved.partition, operate::list(&moved.to))
+        };
+        lines.extend(reply.moves.iter().map(there));
+        if !reply.decommissioning {
+            lines.extend(reply.stuck.iter().cloned());
+        }
+    }
+    operator.print(&lines.join("\n"), &reply)
+}
+
+fn progress(reply: &DecommissionReply) -> String {
+    let waits = reply.moves.iter().filter_map(operate::waiting).chain(reply.stuck.iter().cloned());
+    let head = format!("{} of {} left", reply.left, count(reply.of.into(), "partition"));
+    [head].into_iter().chain(waits).collect::<Vec<_>>().join("; ")
+}
+
+pub(super) async fn replace(args: ReplaceArgs, context: Context) -> anyhow::Result<()> {
+    let operator = Operator::reach(context).await?;
+    let (dead, by) = (operator.broker(&args.dead)?, operator.broker(&args.by)?);
+    let ask = ReplaceBroker { dead, by, bytes_per_second: args.rate, dry_run: args.dry_run };
+    let mut reply = operator.ask(&ask).await?;
+    if args.wait {
+        // Those that an earlier command has begun, too.
+        let mut moves = operator.ask(&ListMoves::default()).await?.moves;
+        moves.retain(|moved| moved.from.contains(&dead));
+        if !moves.is_empty() {
+            reply = operator.wait_for_moves(&moves).await?;
+        }
+    }
+    operator.print_moves(&reply.moves, &reply)
+}

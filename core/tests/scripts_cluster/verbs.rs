@@ -1,0 +1,59 @@
+//! What operators ask for, as lines of a script.
+
+use crate::command::{Command, number};
+use yak_core::cluster::Request;
+use yak_protocol::ids::{BrokerId, PartitionIndex};
+use yak_protocol::message::{
+    CancelMoves, DecommissionBroker, ElectPreferred, ListMoves, Move, MovePartitions, PartitionName,
+    ReplaceBroker,
+};
+
+fn name(text: &str) -> Result<PartitionName, String> {
+    let (topic, partition) = text.split_once('/').ok_or("topic/partition is missing")?;
+    Ok(PartitionName { topic: topic.to_owned(), partition: PartitionIndex(number(partition)?) })
+}
+
+fn names(command: &Command<'_>) -> Result<Vec<PartitionName>, String> {
+    command.words.iter().filter(|word| word.contains('/')).map(|word| name(word)).collect()
+}
+
+/// `move orders/0=4,2,1 ... [rate=N] [dry_run]`, `cancel [orders/0 ...]`, `moves [orders/0 ...]`,
+/// `replace 1 4`, `decommission 1 [cancel]`, `preferred [orders[/0]]`
+pub fn request(command: &Command<'_>) -> Result<Request, String> {
+    let dry_run = command.has("dry_run");
+    let bytes_per_second = command.number("rate")?;
+    let broker = |index| Ok::<_, String>(BrokerId(number(command.word(index)?)?));
+    Ok(match command.verb {
+        "move" => {
+            let mut moves = Vec::new();
+            for (to, replicas) in command.options().filter(|(name, _)| name.contains('/')) {
+                let PartitionName { topic, partition } = name(to)?;
+                let replicas: Result<Vec<BrokerId>, String> =
+                    replicas.split(',').map(|id| Ok(BrokerId(number(id)?))).collect();
+                moves.push(Move { topic, partition, replicas: replicas? });
+            }
+            Request::MovePartitions(MovePartitions { moves, bytes_per_second, dry_run })
+        }
+        "cancel" => Request::CancelMoves(CancelMoves { partitions: names(command)?, dry_run }),
+        "moves" => Request::ListMoves(ListMoves { partitions: names(command)? }),
+        "replace" => {
+            let (dead, by) = (broker(0)?, broker(1)?);
+            Request::ReplaceBroker(ReplaceBroker { dead, by, bytes_per_second, dry_run })
+        }
+        "decommission" => {
+            let (broker_id, cancel) = (broker(0)?, command.has("cancel"));
+            Request::DecommissionBroker(DecommissionBroker { broker_id, cancel, bytes_per_second, dry_run })
+        }
+        _ => {
+            let first = command.words.first().copied().filter(|word| *word != "dry_run");
+            let (topic, partition) = match first.map(|word| word.split_once('/').ok_or(word)) {
+                None => (None, None),
+                Some(Err(topic)) => (Some(topic.to_owned()), None),
+                Some(Ok((topic, partition))) => {
+                    (Some(topic.to_owned()), Some(PartitionIndex(number(partition)?)))
+                }
+            };
+            Request::ElectPreferred(ElectPreferred { topic, partition, dry_run })
+        }
+    })
+}
