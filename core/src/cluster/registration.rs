@@ -19,6 +19,7 @@ impl Cluster {
         entropy: u128,
         step: &mut Step,
     ) -> Result<RegisterBrokerReply, WireError> {
+        self.hear_of_a_later_term(request, step);
         self.check_registration(request)?;
         // First of all, and whatever becomes of the registration: a broker that is fenced by it, or whose lease
         // runs out because it is refused, makes newer records, which would hide that this journal is an old one.
@@ -311,6 +312,38 @@ impl Cluster {
     /// R15: a broker has seen a newer record than this journal holds. Deciding from less than it knows could
     /// undo what was acknowledged, so the partition waits for a rebuild.
     pub(super) fn recovering(&mut self, id: TopicPartition, witness: BrokerId, step: &mut Step) {
+        let Some(old) = self.state.partition(id) else { return };
+        let (title, leader_epoch, partition_epoch) =
+            (self.state.title(id), old.leader_epoch, old.partition_epoch);
+        let text = format!(
+            "{title}: broker {witness} has seen a newer record than {leader_epoch:?} {partition_epoch:?}; this \
+             journal is an old copy"
+        );
+        self.suspend(id, text, step);
+    }
+
+    /// R15: a broker has heard of a later term than this one. Either another coordinator is active, and the
+    /// journal refuses what follows here; or this journal is an old copy, and whatever were decided by it would
+    /// only make its records look newer than they are.
+    fn hear_of_a_later_term(&mut self, request: &RegisterBroker, step: &mut Step) {
+        let (later, term) = (request.coordinator_epoch, self.state.coordinator_epoch());
+        if request.cluster_id != Some(self.state.cluster_id()) || later <= term {
+            return;
+        }
+        let ids: Vec<TopicPartition> = self.state.partitions().map(|info| info.id).collect();
+        for id in ids {
+            let name = &request.name;
+            let title = self.state.title(id);
+            let text = format!(
+                "{title}: broker {name:?} has seen coordinator epoch {later}, later than {term}; this journal is \
+                 an old copy"
+            );
+            self.suspend(id, text, step);
+        }
+    }
+
+    /// R15: nothing is decided about the partition any more.
+    fn suspend(&mut self, id: TopicPartition, text: String, step: &mut Step) {
         let Some(old) = self.state.partition(id).filter(|info| !info.recovering) else { return };
         if !self.config.rules.r15_ratchet() {
             return;
@@ -318,12 +351,6 @@ impl Cluster {
         let mut info = old.clone();
         info.recovering = true;
         info.partition_epoch = old.partition_epoch.next();
-        let text = format!(
-            "{}: broker {witness} has seen a newer record than {:?} {:?}; this journal is an old copy",
-            self.state.title(id),
-            old.leader_epoch,
-            old.partition_epoch
-        );
         step.note("recovering", text);
         self.record(step, Record::Partition(info));
     }

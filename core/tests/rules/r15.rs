@@ -3,7 +3,7 @@
 use crate::harness::World;
 use crate::script::*;
 use yak_core::cluster::Record;
-use yak_core::rules::Rule;
+use yak_core::rules::{Rule, Rules};
 
 /// Brokers that have seen term 3 are talked to by a coordinator that runs in term 2 on an old copy.
 #[test]
@@ -26,6 +26,36 @@ fn r15_a_shorter_journal_is_obeyed() {
         let copy = w.coordinator.journal.clone();
         goes_back_to(w, copy);
     });
+}
+
+/// An old copy that hears of a later term stands still, though nobody stays with it: what it decided in the
+/// meantime would look newer than what the brokers know, once its own term has caught up with theirs.
+#[test]
+fn r15_a_copy_that_hears_of_a_later_term_decides_nothing() {
+    let mut w = World::new(setup(Rules::all()));
+    publish(&mut w, ONE);
+    let copy = w.coordinator.journal.clone();
+    for _ in 0..3 {
+        w.crash_coordinator();
+        w.start_coordinator();
+    }
+    w.advance(1_000);
+    let before = w.record(partition(&w)).cloned().expect("a record");
+    w.restart_coordinator_on(copy);
+    // All leases run out, for nobody is let in.
+    w.advance(10_000);
+    let after = w.record(partition(&w)).cloned().expect("a record");
+    assert!(after.recovering, "{after:?}");
+    assert_eq!((after.leader, after.leader_epoch), (before.leader, before.leader_epoch));
+    for _ in 0..5 {
+        w.crash_coordinator();
+        w.start_coordinator();
+        w.advance(1_000);
+    }
+    assert_eq!(w.unfenced().len(), 3, "its term has caught up: {}", w.describe());
+    let after = w.record(partition(&w)).cloned().expect("a record");
+    assert!(after.recovering, "{after:?}");
+    assert_eq!(w.truth.violations, [], "{}", w.describe());
 }
 
 /// Broker 3 has left the ISR and lacks a record. On the copy it is in it, and the others are away soon.
