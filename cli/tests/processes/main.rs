@@ -15,3 +15,4 @@ mod netcat;
 mod power;
 mod rubbish;
 mod start_up;
+mod takeover;

@@ -63,21 +63,37 @@ impl Cluster {
     pub fn start_with(brokers: usize, lease: &str) -> Self {
         let renew = (lease.parse::<f64>().expect("seconds") / 6.0).to_string();
         let options = ["--lease-time-seconds", lease, "--renew-interval-seconds", &renew];
-        let mut cluster = Self {
+        let mut cluster = Self::without_brokers("127.0.0.1:0");
+        cluster.options = options.map(str::to_owned).to_vec();
+        cluster.start_coordinator();
+        cluster.add_brokers(brokers);
+        cluster
+    }
+
+    /// So many brokers under coordinators that the test has started.
+    pub fn start_under(coordinators: &str, brokers: usize) -> Self {
+        let mut cluster = Self::without_brokers(coordinators);
+        cluster.add_brokers(brokers);
+        cluster
+    }
+
+    fn without_brokers(coordinators: &str) -> Self {
+        Self {
             data: tempfile::tempdir().expect("a folder for data"),
-            options: options.map(str::to_owned).to_vec(),
-            coordinator_address: "127.0.0.1:0".to_owned(),
+            options: Vec::new(),
+            coordinator_address: coordinators.to_owned(),
             coordinator_proxy: None,
             coordinator: None,
             brokers: Vec::new(),
-        };
-        cluster.start_coordinator();
-        for n in 1..=brokers {
-            cluster.brokers.push(Slot::new());
-            cluster.launch_broker(n);
-            cluster.broker_ready(n);
         }
-        cluster
+    }
+
+    fn add_brokers(&mut self, brokers: usize) {
+        for n in 1..=brokers {
+            self.brokers.push(Slot::new());
+            self.launch_broker(n);
+            self.broker_ready(n);
+        }
     }
 
     /// Where a process of this name keeps its data: `coordinator`, `b1` and so on.
