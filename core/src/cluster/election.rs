@@ -21,6 +21,8 @@ pub(super) fn remove(list: &mut Vec<BrokerId>, id: BrokerId) -> bool {
     list.len() != before
 }
 
+fn as_it_is(_: &Cluster, _: &mut PartitionInfo) {}
+
 impl Cluster {
     /// R10: the broker may not lead and is in no ISR from here on; its partitions elect.
     pub(super) fn fence(&mut self, id: BrokerId, why: &str, step: &mut Step) {
@@ -92,7 +94,11 @@ impl Cluster {
             step.moved = true;
         }
         step.notes.extend(change.map(|change| Note::Changed(Box::new(change))));
+        let through = self.is_through(&new);
         self.record(step, Record::Partition(new));
+        if through {
+            self.revise_one(step, id, as_it_is);
+        }
         true
     }
 
@@ -100,7 +106,7 @@ impl Cluster {
     fn settle(&self, old: &PartitionInfo, mut new: PartitionInfo) -> Option<PartitionInfo> {
         self.put_out_halted(&mut new);
         self.demote_damaged(&mut new);
-        self.finish_move(&mut new);
+        self.finish_move(old, &mut new);
         self.elect(&mut new);
         self.raise_min_isr(&mut new);
         if new.isr.len() >= new.min_isr as usize {

@@ -135,7 +135,7 @@ impl Cluster {
             } else if dry_run {
                 let mut new = old.clone();
                 begin(&mut new, to, bytes_per_second);
-                self.finish_move(&mut new);
+                self.finish_move(&old, &mut new);
                 Some(self.state_of(&new, Some(&old)))
             } else {
                 let text = format!("{} moves to brokers {}: {}", self.state.title(id), list(&to), step.why);
@@ -152,8 +152,8 @@ impl Cluster {
     }
 
     /// R18: once nobody who counts is missed, the old replicas go, in one record with the leader's change.
-    pub(super) fn finish_move(&self, info: &mut PartitionInfo) {
-        if info.moving.is_none() || self.unfinished(info).is_some() {
+    pub(super) fn finish_move(&self, old: &PartitionInfo, info: &mut PartitionInfo) {
+        if !self.is_through(info) || self.gives_up(old, info) {
             return;
         }
         let Some(moving) = info.moving.take() else { return };
@@ -162,6 +162,20 @@ impl Cluster {
         info.elr.retain(stays);
         info.leader = info.leader.filter(stays);
         info.replicas = moving.to;
+    }
+
+    /// Whether the partition moves, and nothing is left to wait for.
+    pub(super) fn is_through(&self, info: &PartitionInfo) -> bool {
+        info.moving.is_some() && self.unfinished(info).is_none()
+    }
+
+    /// I13: whether somebody who counted in the record before would go with it and not be made up for. Whatever
+    /// it is that he counts for nothing any more, lost data say, is a record of its own.
+    fn gives_up(&self, old: &PartitionInfo, info: &PartitionInfo) -> bool {
+        let target = info.target();
+        let staying = info.isr.iter().filter(|id| target.contains(id)).count();
+        let counted = old.isr.iter().chain(&old.elr).any(|id| !target.contains(id));
+        self.config.rules.r18_add_before_remove() && counted && staying < info.min_isr as usize
     }
 
     /// What a move waits for; `None` = nothing.
