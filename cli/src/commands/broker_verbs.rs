@@ -151,8 +151,15 @@ pub(super) async fn decommission(args: DecommissionArgs, context: Context) -> an
     operator.print(&lines.join("\n"), &reply)
 }
 
+/// How many reasons a line of progress names.
+const REASONS_MAX: usize = 3;
+
 fn progress(reply: &DecommissionReply) -> String {
     let waits = reply.moves.iter().filter_map(operate::waiting).chain(reply.stuck.iter().cloned());
+    let mut waits: Vec<String> = waits.collect();
+    let more = waits.len().saturating_sub(REASONS_MAX);
+    waits.truncate(REASONS_MAX);
+    waits.extend((more > 0).then(|| format!("and {more} more")));
     let head = format!("{} of {} left", reply.left, count(reply.of.into(), "partition"));
     [head].into_iter().chain(waits).collect::<Vec<_>>().join("; ")
 }

@@ -8,6 +8,10 @@ use yak_protocol::ids::{BrokerId, DataDirId};
 use yak_protocol::message::{DecommissionBroker, DecommissionReply, PartitionInfo};
 use yak_protocol::text::count;
 
+/// How many partitions are on their way off a broker that goes at the same time. Each move is a new leader epoch
+/// when it begins, and another replica that catches up.
+const MOVES_AT_ONCE: usize = 32;
+
 /// What a broker that goes was asked to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Decommission {
@@ -137,7 +141,9 @@ impl Cluster {
             .collect();
         for (id, wanted) in leaving {
             step.because(format!("broker {id} is decommissioned"));
-            let (wishes, _) = self.plan(id);
+            let room = MOVES_AT_ONCE.saturating_sub(self.moving_off(id).count());
+            let (mut wishes, _) = self.plan(id);
+            wishes.truncate(room);
             self.carry_out(wishes, wanted.bytes_per_second, false, step);
             if self.held(id) == 0 {
                 self.forget(id, step);
@@ -162,6 +168,12 @@ impl Cluster {
         self.state.gone_by_data_dir(data_dir).map_or(Ok(()), |id| Err(gone(id)))
     }
 
+    /// What is on its way off the broker.
+    fn moving_off(&self, id: BrokerId) -> impl Iterator<Item = &PartitionInfo> {
+        let leaves = move |info: &&PartitionInfo| info.replicas.contains(&id) && !info.target().contains(&id);
+        self.state.partitions().filter(leaves)
+    }
+
     fn held(&self, id: BrokerId) -> u32 {
         let held = self.state.partitions().filter(|info| info.replicas.contains(&id)).count();
         u32::try_from(held).unwrap_or(u32::MAX)
@@ -178,12 +190,7 @@ impl Cluster {
                 ..DecommissionReply::default()
             };
         };
-        let moves = self
-            .state
-            .partitions()
-            .filter(|info| info.replicas.contains(&id) && !info.target().contains(&id))
-            .filter_map(|info| self.move_state(info.id))
-            .collect();
+        let moves = self.moving_off(id).filter_map(|info| self.move_state(info.id)).collect();
         let stuck = if broker.decommission.is_some() { self.plan(id).1 } else { Vec::new() };
         DecommissionReply {
             decommissioning: broker.decommission.is_some(),

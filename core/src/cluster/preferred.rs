@@ -2,6 +2,7 @@
 //! it, and by itself once they have been in sync for long enough.
 
 use super::{Cluster, Now, Step};
+use std::collections::BTreeSet;
 use yak_protocol::defaults::{PREFERRED_AT_ONCE, PREFERRED_PAUSE};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{BrokerId, TopicPartition};
@@ -91,7 +92,7 @@ impl Cluster {
     /// Time passed: preferred leaders that could have led for long enough do, a few at once. Damped, so that a
     /// broker which comes and goes does not take leaderships with it each time.
     pub(super) fn give_back(&mut self, now: Now, step: &mut Step) {
-        let could: Vec<TopicPartition> =
+        let could: BTreeSet<TopicPartition> =
             self.state.partitions().filter(|info| self.could_go_back(info)).map(|info| info.id).collect();
         let waiting = &mut self.liveness.could_go_back;
         waiting.retain(|id, _| could.contains(id));
