@@ -47,6 +47,8 @@ struct Row {
     replicas: Vec<BrokerId>,
     in_sync: Vec<BrokerId>,
     eligible: Vec<BrokerId>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    moving_to: Vec<BrokerId>,
     log_start: Option<u64>,
     high_watermark: Option<u64>,
 }
@@ -89,11 +91,12 @@ async fn describe(cluster: &Cluster, metadata: &MetadataReply, topic: &TopicInfo
             replicas: info.replicas.clone(),
             in_sync: info.isr.clone(),
             eligible: info.elr.clone(),
+            moving_to: info.moving.as_ref().map(|moving| moving.to.clone()).unwrap_or_default(),
             log_start: log.map(|log| log.log_start.0),
             high_watermark: log.map(|log| log.high_watermark.0),
         });
     }
-    let replicas = partitions.iter().map(|info| info.replicas.len()).min().unwrap_or_default();
+    let replicas = partitions.iter().map(|info| info.target().len()).min().unwrap_or_default();
     let min_isr = partitions.iter().map(|info| info.min_isr).min().unwrap_or(topic.min_isr);
     Description {
         topic: topic.name.clone(),
@@ -125,13 +128,14 @@ fn print(context: &Context, metadata: &MetadataReply, description: &Description)
         let names: Vec<_> = ids.iter().map(|id| broker_name(metadata, *id)).collect();
         if names.is_empty() { "-".to_owned() } else { names.join(",") }
     };
+    let moving = description.partitions.iter().any(|row| !row.moving_to.is_empty());
     let cells: Vec<_> = description
         .partitions
         .iter()
         .map(|row| {
             let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), text::thousands);
             let records = row.high_watermark.zip(row.log_start).map(|(end, start)| end.saturating_sub(start));
-            vec![
+            let mut cells = vec![
                 row.partition.to_string(),
                 row.leader.map_or_else(|| "none".to_owned(), |id| broker_name(metadata, id)),
                 row.leader_epoch.to_string(),
@@ -140,11 +144,14 @@ fn print(context: &Context, metadata: &MetadataReply, description: &Description)
                 number(row.log_start),
                 number(row.high_watermark),
                 number(records),
-            ]
+            ];
+            cells.extend(moving.then(|| names(&row.moving_to)));
+            cells
         })
         .collect();
-    let headings =
-        ["PARTITION", "LEADER", "EPOCH", "REPLICAS", "IN-SYNC", "LOG-START", "HIGH-WATERMARK", "RECORDS"];
+    let mut headings =
+        vec!["PARTITION", "LEADER", "EPOCH", "REPLICAS", "IN-SYNC", "LOG-START", "HIGH-WATERMARK", "RECORDS"];
+    headings.extend(moving.then_some("MOVING-TO"));
     table::print(context, &headings, &cells, &())
 }
 
