@@ -8,6 +8,49 @@ use harness::{Broker, Harness, Typist, eventually};
 use std::time::Duration;
 use yak_protocol::message::{IsrProposal, ProposeIsr, RegisterConsumer, RegisterProducer};
 
+/// A third broker comes, and the partition goes there and back; and one of the first two goes for good.
+#[tokio::test]
+async fn partitions_move_and_brokers_go_by_typed_lines() {
+    let (coordinator, _one, _two, mut typist) = two_brokers().await;
+    let mut three = Broker::new("three", 3);
+    three.join(&coordinator).await;
+    let would = typist.status("MOVE orders/0 to=three,2 dry").await;
+    contains(&would, &["+OK partition=orders/0", "to=3,2 changed=yes", "waits for broker 3 to be in sync"]);
+    assert_eq!(typist.rows("MOVES").await, Vec::<String>::new());
+    contains(&typist.status("MOVE orders/0 to=3,2 rate=1000").await, &["replicas=1,2,3 to=3,2 changed=yes"]);
+    contains(&typist.status("MOVE orders/0 to=3,2 rate=1000").await, &["changed=no"]);
+    contains(
+        &typist.rows("MOVES").await[0],
+        &["partition=orders/0 from=1,2 to=3,2", "1000", "waits for broker 3"],
+    );
+    contains(
+        &typist.says("WHY orders/0 forward=off").await[0],
+        &["moves from brokers 1 and 2 to brokers 3 and 2"],
+    );
+    contains(&typist.status("MOVE orders/0 back").await, &["replicas=1,2 to=1,2 changed=yes"]);
+    contains(&typist.status("MOVE orders/0").await, &["-ERR BAD_REQUEST", "MOVE needs to="]);
+    contains(&typist.status("MOVE orders/0 to=3,2 fast").await, &["MOVE does not take fast", "HELP MOVE"]);
+    contains(
+        &typist.status("MOVE orders/0 to=3").await,
+        &["-ERR BAD_REQUEST", "keeps the number of replicas"],
+    );
+    contains(&typist.status("REPLACE 1 by=3").await, &["-ERR NOT_APPLIED", "broker 1 is alive"]);
+    contains(&typist.status("REPLACE 1").await, &["-ERR BAD_REQUEST", "REPLACE needs by="]);
+    typist.status("ELECT orders/0 to=2").await;
+    contains(&typist.rows("PREFERRED orders dry").await[0], &["partition=orders/0 from=2 to=1", "moved=yes"]);
+    contains(&typist.rows("PREFERRED").await[0], &["partition=orders/0 from=2 to=1", "moved=yes"]);
+    assert_eq!(typist.rows("PREFERRED orders/0").await, Vec::<String>::new());
+    contains(&typist.status("DECOMMISSION 2 dry").await, &["+OK broker=2 decommissioning=no done=no left=1"]);
+    contains(
+        &typist.status("DECOMMISSION two").await,
+        &["decommissioning=yes done=no left=1 of=1", "broker 3"],
+    );
+    contains(&typist.status("UNDRAIN 2").await, &["-ERR NOT_APPLIED", "broker 2 is decommissioned"]);
+    contains(&typist.status("DECOMMISSION 2 stay").await, &["decommissioning=no done=no left=1"]);
+    contains(&typist.status("DECOMMISSION 3").await, &["+OK broker=3", "done=yes"]);
+    contains(&typist.status("DECOMMISSION 3 stay").await, &["-ERR DECOMMISSIONED", "gone for good"]);
+}
+
 /// Two brokers, and `orders` with one partition on both, led by the first.
 async fn two_brokers() -> (Harness, Broker, Broker, Typist) {
     let coordinator = Harness::start().await;

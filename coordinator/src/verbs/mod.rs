@@ -23,25 +23,42 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb::new("EPOCH", "EPOCH", "the terms and versions that this coordinator has reached", Access::Read),
     Verb::new(
         "ELECT",
-        "ELECT <topic>/<p> [to=<broker>] [unclean [confirm=<topic>/<p>]]",
+        "ELECT <topic>/<p> [to=<broker>] [unclean [confirm=<topic>/<p>]] [dry]",
         "moves leadership to an in-sync replica: that one, or the first that may lead; unclean: to any, with loss",
         Access::Admin,
     ),
     Verb::new(
+        "PREFERRED",
+        "PREFERRED [topic[/p]] [dry]",
+        "gives the lead to the first of the replicas wherever it is in sync",
+        Access::Admin,
+    ),
+    Verb::new(
         "MOVE",
-        "MOVE <topic>/<p> to=<broker>,... [rate=<bytes/s>] | MOVE <topic>/<p> back",
-        "puts the partition on these brokers, the preferred leader first; back: where it came from",
+        "MOVE <topic>/<p> to=<broker>,... [rate=<bytes/s>] [dry] | MOVE <topic>/<p> back [dry]",
+        "puts the partition on these brokers, the preferred leader first; back: where it came from; dry: says what would change",
         Access::Admin,
     ),
     Verb::new("MOVES", "MOVES [topic/p]", "what moves, and what it waits for", Access::Read),
     Verb::new(
         "DECOMMISSION",
-        "DECOMMISSION <broker> [rate=<bytes/s>] | DECOMMISSION <broker> stay",
+        "DECOMMISSION <broker> [rate=<bytes/s>] [dry] | DECOMMISSION <broker> stay [dry]",
         "what it holds moves to others, then it is forgotten; says how far that is",
         Access::Admin,
     ),
-    Verb::new("DRAIN", "DRAIN <broker>", "its leaderships go elsewhere, and none come back", Access::Admin),
-    Verb::new("UNDRAIN", "UNDRAIN <broker>", "it may lead again", Access::Admin),
+    Verb::new(
+        "REPLACE",
+        "REPLACE <dead broker> by=<broker> [rate=<bytes/s>] [dry]",
+        "puts one broker in the place of a dead one, wherever that holds something",
+        Access::Admin,
+    ),
+    Verb::new(
+        "DRAIN",
+        "DRAIN <broker> [dry]",
+        "its leaderships go elsewhere, and none come back",
+        Access::Admin,
+    ),
+    Verb::new("UNDRAIN", "UNDRAIN <broker> [dry]", "it may lead again", Access::Admin),
     Verb::new("CLIENTS", "CLIENTS", "producers and consumers that have registered here", Access::Read),
     Verb::new(
         "HISTORY",
@@ -56,13 +73,26 @@ pub(crate) const VERBS: &[Verb] = &[
 
 type Outcome = Result<Status, CommandError>;
 
+/// Whether `word` is among the words after the first `skip`; refuses those that are not in `known`.
+fn says(command: &Command, skip: usize, known: &[&str], word: &str) -> Result<bool, WireError> {
+    let words = || command.words.iter().skip(skip);
+    let is_known = |found: &&String| known.iter().any(|known| found.eq_ignore_ascii_case(known));
+    if let Some(other) = words().find(|found| !is_known(found)) {
+        let error = WireError::bad_request(format!("{} does not take {other}", command.verb));
+        return Err(error.hint(format!("HELP {}", command.verb)));
+    }
+    Ok(words().any(|found| found.eq_ignore_ascii_case(word)))
+}
+
 /// Does one of [`VERBS`].
 pub(crate) async fn run(session: &mut TextSession, front: &Front, command: &Command) -> Outcome {
     match command.verb.as_str() {
         "ELECT" => requests::elect(session, front, command).await,
+        "PREFERRED" => requests::preferred(session, front, command).await,
         "MOVE" => moves::start(session, front, command).await,
         "MOVES" => moves::list(session, front, command).await,
         "DECOMMISSION" => moves::decommission(session, front, command).await,
+        "REPLACE" => moves::replace(session, front, command).await,
         "DRAIN" => requests::drain(session, front, command, true).await,
         "UNDRAIN" => requests::drain(session, front, command, false).await,
         "EPOCH" => {

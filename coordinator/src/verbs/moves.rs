@@ -1,10 +1,10 @@
-//! `MOVE`, `MOVES` and `DECOMMISSION`.
+//! `MOVE`, `MOVES`, `DECOMMISSION` and `REPLACE`.
 
-use super::Outcome;
+use super::{Outcome, says};
 use crate::front::Front;
 use yak_protocol::error::WireError;
 use yak_protocol::message::{
-    CancelMoves, DecommissionBroker, ListMoves, Move, MovePartitions, MoveState, PartitionName,
+    CancelMoves, DecommissionBroker, ListMoves, Move, MovePartitions, MoveState, PartitionName, ReplaceBroker,
 };
 use yak_protocol::net::{TextSession, find_broker, place};
 use yak_protocol::text::{Command, Status, Table, Value};
@@ -26,18 +26,15 @@ fn rate(command: &Command) -> Result<Option<u64>, WireError> {
 /// `MOVE orders/2 to=4,2,3`, `MOVE orders/2 back`.
 pub(super) async fn start(session: &mut TextSession, front: &Front, command: &Command) -> Outcome {
     command.allow(&["to", "rate"])?;
-    command.at_most(2)?;
     let name = named(command, command.word(0, "a partition, as in orders/2")?)?;
-    let back = match (command.words.get(1), command.option("to")) {
-        (None, Some(_)) => false,
-        (Some(word), None) if word.eq_ignore_ascii_case("back") => true,
-        _ => {
-            let error = WireError::bad_request("MOVE needs to=<broker>,... or the word back, one of the two");
-            return Err(error.hint("HELP MOVE").into());
-        }
-    };
+    let known = ["back", "dry"];
+    let (back, dry_run) = (says(command, 1, &known, "back")?, says(command, 1, &known, "dry")?);
+    if back == command.option("to").is_some() {
+        let error = WireError::bad_request("MOVE needs to=<broker>,... or the word back, one of the two");
+        return Err(error.hint("HELP MOVE").into());
+    }
     let moves = if back {
-        let cancel = CancelMoves { partitions: vec![name], dry_run: false };
+        let cancel = CancelMoves { partitions: vec![name], dry_run };
         session.ask(front, &cancel, Vec::new()).await?.0.moves
     } else {
         let mut replicas = Vec::new();
@@ -45,7 +42,7 @@ pub(super) async fn start(session: &mut TextSession, front: &Front, command: &Co
             replicas.push(find_broker(session, front, broker).await?);
         }
         let moves = vec![Move { topic: name.topic, partition: name.partition, replicas }];
-        let start = MovePartitions { moves, bytes_per_second: rate(command)?, dry_run: false };
+        let start = MovePartitions { moves, bytes_per_second: rate(command)?, dry_run };
         session.ask(front, &start, Vec::new()).await?.0.moves
     };
     let Some(state) = moves.into_iter().next() else { return Ok(Status::ok()) };
@@ -84,23 +81,16 @@ fn table(moves: &[MoveState]) -> Table {
 /// `DECOMMISSION 3`, `DECOMMISSION 3 stay`.
 pub(super) async fn decommission(session: &mut TextSession, front: &Front, command: &Command) -> Outcome {
     command.allow(&["rate"])?;
-    command.at_most(2)?;
     let name = command.word(0, "a broker, as in BROKERS")?;
-    let cancel = match command.words.get(1) {
-        None => false,
-        Some(word) if word.eq_ignore_ascii_case("stay") => true,
-        Some(word) => {
-            let error = WireError::bad_request(format!("DECOMMISSION does not take {word}"));
-            return Err(error.hint("HELP DECOMMISSION").into());
-        }
-    };
+    let known = ["stay", "dry"];
+    let (cancel, dry_run) = (says(command, 1, &known, "stay")?, says(command, 1, &known, "dry")?);
     // One that is gone already is known by its number alone.
     let broker_id = match name.parse() {
         Ok(number) => yak_protocol::ids::BrokerId(number),
         Err(_) => find_broker(session, front, name).await?,
     };
     let bytes_per_second = rate(command)?;
-    let ask = DecommissionBroker { broker_id, cancel, bytes_per_second, dry_run: false };
+    let ask = DecommissionBroker { broker_id, cancel, bytes_per_second, dry_run };
     let (reply, _) = session.ask(front, &ask, Vec::new()).await?;
     let status = Status::ok().with("broker", broker_id).with("decommissioning", reply.decommissioning);
     let status = status.with("done", reply.done).with("left", reply.left).with("of", reply.of);
@@ -110,4 +100,18 @@ pub(super) async fn decommission(session: &mut TextSession, front: &Front, comma
     let waits: Vec<String> = moving.chain(reply.stuck.iter().cloned()).collect();
     let waits = (!waits.is_empty()).then(|| waits.join("; "));
     Ok(status.with("waits", waits))
+}
+
+/// `REPLACE 3 by=4`.
+pub(super) async fn replace(session: &mut TextSession, front: &Front, command: &Command) -> Outcome {
+    command.allow(&["by", "rate"])?;
+    let dry_run = says(command, 1, &["dry"], "dry")?;
+    let dead = find_broker(session, front, command.word(0, "a broker, as in BROKERS")?).await?;
+    let by = command.option("by").ok_or_else(|| {
+        WireError::bad_request("REPLACE needs by=<broker>: who takes its place?").hint("HELP REPLACE")
+    })?;
+    let by = find_broker(session, front, by).await?;
+    let ask = ReplaceBroker { dead, by, bytes_per_second: rate(command)?, dry_run };
+    let (reply, _) = session.ask(front, &ask, Vec::new()).await?;
+    session.answer(&table(&reply.moves)).await
 }
