@@ -63,6 +63,8 @@ fn a_move_goes_on_under_another_coordinator_and_whoever_waits_for_it_waits_on() 
     for wait in &waits {
         wait.stderr.wait("the move to wait", |line| line.contains(&format!("waits for broker {new}")));
     }
+    let described = cluster.yak(&["topic", "describe", "orders"], "").expect_code(0).stdout;
+    assert!(described.iter().any(|line| line.ends_with("MOVING-TO")), "{described:#?}");
     let active = until("one to be active", || {
         addresses.iter().position(|at| typed(at, "BACKEND").is_some_and(|said| said.contains("leading")))
     });
