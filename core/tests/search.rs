@@ -11,7 +11,7 @@ use explore::{Bounds, State, search};
 use harness::{Setup, World};
 
 /// How many states each search of the test command looks at.
-const STATES: usize = 12_000;
+const STATES: usize = 16_000;
 
 const NOTHING: Bounds =
     Bounds { publishes: 0, holds: 0, crashes: 0, fences: 0, lags: 0, takeovers: 0, moves: 0 };
