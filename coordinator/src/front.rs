@@ -10,10 +10,10 @@ use tokio::sync::{oneshot, watch};
 use yak_core::cluster::{ConnectionId, Loss, Request};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{
-    CancelMoves, Consume, CreateTopic, DecommissionBroker, DeleteTopic, Drain, Elect, ElectPreferred,
-    Heartbeat, Hello, LeaderInfoRequest, ListMoves, Message, Metadata, MovePartitions, Offsets, Probe,
-    ProbeReply, ProducerIds, ProposeIsr, Publish, ReadRange, RegisterBroker, RegisterConsumer,
-    RegisterProducer, ReplaceBroker, Replicate, StreamSilent, Why,
+    CancelMoves, ChangePeers, Consume, CreateTopic, DecommissionBroker, DeleteTopic, Drain, Elect,
+    ElectPreferred, Heartbeat, Hello, LeaderInfoRequest, ListMoves, Message, Metadata, MovePartitions,
+    Offsets, Probe, ProbeReply, ProducerIds, ProposeIsr, Publish, ReadRange, RegisterBroker,
+    RegisterConsumer, RegisterProducer, ReplaceBroker, Replicate, StreamSilent, Why,
 };
 use yak_protocol::net::{Closed, CommandError, Incoming, Observer, Peer, Replier, Service, TextSession};
 use yak_protocol::text::{Command, Status, Verb, Word};
@@ -100,6 +100,9 @@ impl Service for Front {
         if let Some(quorum) = self.quorum.as_ref().filter(|_| QuorumService::answers(&request.kind)) {
             return quorum.handle(request, reply);
         }
+        if &*request.kind == ChangePeers::KIND {
+            return reply.refuse(&no_quorum());
+        }
         if &*request.kind == Why::KIND {
             return self.why(&request, reply);
         }
@@ -137,6 +140,13 @@ impl Service for Front {
 /// To requests that the coordinator's task did not take before it ended.
 pub(crate) fn shutting_down() -> WireError {
     WireError::new(ErrorCode::ShuttingDown, "the coordinator shuts down")
+}
+
+/// To whoever wants to see or change a quorum where a Redis stands in its place.
+fn no_quorum() -> WireError {
+    let what = "the metadata is in a Redis: the coordinators that share it make no quorum";
+    WireError::new(ErrorCode::NotApplied, what)
+        .hint("start or stop coordinators with the same --lease-backend, nothing else is needed")
 }
 
 pub(crate) fn connection(peer: &Peer) -> ConnectionId {

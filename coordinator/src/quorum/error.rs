@@ -32,7 +32,8 @@ pub enum QuorumError {
     /// A file is damaged, or not what its name says.
     #[error(
         "{path} is damaged at byte {position}: {what}; if other coordinators of the quorum run, empty this data \
-         dir and replace this coordinator by itself (`change_peers`), otherwise restore the dir from a copy"
+         dir and replace this coordinator by itself (`yak coordinator peers replace`), otherwise restore the dir \
+         from a copy"
     )]
     Damaged {
         /// Which file.

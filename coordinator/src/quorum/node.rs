@@ -82,7 +82,6 @@ impl Node {
 
     /// What somebody types to let `address` in, at the coordinator `at`.
     pub(crate) fn how_to_add(address: &str, at: &str) -> String {
-        let at = at.replace(':', " ");
-        format!("echo '{{\"id\":1,\"kind\":\"change_peers\",\"add\":\"{address}\"}}' | nc {at}")
+        format!("yak coordinator peers add {address} -b {at}")
     }
 }

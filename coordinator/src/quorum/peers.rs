@@ -11,20 +11,24 @@ use std::sync::Arc;
 use std::time::Duration;
 use yak_protocol::defaults::QUORUM_CATCH_UP;
 use yak_protocol::error::{ErrorCode, WireError};
-use yak_protocol::message::{ChangePeers, ChangePeersReply};
+use yak_protocol::ids::CoordinatorId;
+use yak_protocol::message::{ChangePeers, ChangePeersReply, CoordinatorInfo};
 
 /// Carries out a change. It goes on when the one who asked has gone.
 pub(crate) async fn change(node: &Arc<Node>, asked: &ChangePeers) -> Result<ChangePeersReply, WireError> {
-    if asked.add.is_none() && asked.remove.is_none() {
-        let text = "change_peers: neither `add` nor `remove` is given";
-        return Err(WireError::new(ErrorCode::BadRequest, text));
-    }
-    let _one = node.changing.lock().await;
-    let metrics = node.metrics();
-    if !metrics.state.is_leader() {
+    if !node.metrics().state.is_leader() {
         return Err(not_active(node));
     }
-    finish(node).await?;
+    if asked.add.is_none() && asked.remove.is_none() {
+        return Ok(reply(node, node.metrics().membership_config.membership(), false));
+    }
+    let _one = node.changing.lock().await;
+    if !node.metrics().state.is_leader() {
+        return Err(not_active(node));
+    }
+    if !asked.dry_run {
+        finish(node).await?;
+    }
     let members = node.metrics().membership_config.membership().clone();
     let before: BTreeSet<u64> = members.voter_ids().collect();
     let added = match &asked.add {
@@ -42,19 +46,24 @@ pub(crate) async fn change(node: &Arc<Node>, asked: &ChangePeers) -> Result<Chan
     }
     if after == before {
         let moved = match added {
+            Some((id, member)) if asked.dry_run => members.get_node(&id) != Some(&member),
             Some((id, member)) => rename(node, id, member).await?,
             None => false,
         };
-        return Ok(reply(node.metrics().membership_config.membership(), moved));
+        return Ok(reply(node, node.metrics().membership_config.membership(), moved));
     }
     if !asked.force {
         refuse_a_loss(node, &members, &after, added.as_ref().map(|(id, _)| *id))?;
+    }
+    if asked.dry_run {
+        let known = members.nodes().map(|(id, member)| (*id, member.clone())).chain(added);
+        return Ok(reply(node, &Membership::new(vec![after], known.collect::<BTreeMap<_, _>>()), true));
     }
     if let Some((id, member)) = added {
         join(node, &members, id, member).await?;
     }
     set_voters(node, after).await?;
-    Ok(reply(node.metrics().membership_config.membership(), true))
+    Ok(reply(node, node.metrics().membership_config.membership(), true))
 }
 
 /// Completes a change that an earlier leader began.
@@ -148,8 +157,9 @@ async fn look_at(
         && !replaces
     {
         let text = format!("{address} was coordinator {old} and is now {id}: its data dir was emptied");
-        return Err(WireError::new(ErrorCode::NotApplied, text)
-            .hint(format!("replace the old one by the new one: `add` and `remove` both {address:?}")));
+        return Err(WireError::new(ErrorCode::NotApplied, text).hint(format!(
+            "replace the old one by the new one: yak coordinator peers replace {old} {address}"
+        )));
     }
     Ok((id, member))
 }
@@ -201,10 +211,15 @@ fn answered_within(node: &Node, address: &str, limit: Duration) -> bool {
     heard.trouble.is_none() && heard.at.is_some_and(|at| at.elapsed() < limit)
 }
 
-fn reply(members: &Membership, changed: bool) -> ChangePeersReply {
-    let voters: BTreeSet<u64> = members.voter_ids().collect();
-    let infos = members.nodes().filter(|(id, _)| voters.contains(id));
-    ChangePeersReply { changed, voters: infos.map(|(id, member)| convert::info(*id, member)).collect() }
+fn reply(node: &Node, members: &Membership, changed: bool) -> ChangePeersReply {
+    let ids: BTreeSet<u64> = members.voter_ids().collect();
+    let voters = members.nodes().filter(|(id, _)| ids.contains(id));
+    let voters: Vec<_> = voters.map(|(id, member)| convert::info(*id, member)).collect();
+    let silent = |voter: &&CoordinatorInfo| {
+        voter.id.0 != node.id && node.links.to(&voter.address).heard().trouble.is_some()
+    };
+    let silent = voters.iter().filter(silent).map(|voter| voter.id).collect();
+    ChangePeersReply { changed, active: CoordinatorId(node.id), silent, voters }
 }
 
 fn not_active(node: &Node) -> WireError {

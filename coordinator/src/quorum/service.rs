@@ -71,8 +71,8 @@ fn check(node: &Node, to: CoordinatorId, cluster_id: ClusterId) -> Result<(), Wi
             config.address, node.id, config.name
         );
         return Err(WireError::new(ErrorCode::WrongProcess, text).hint(format!(
-            "if its data dir was emptied, replace it by itself: {}",
-            r#"{"kind":"change_peers","add":ADDRESS,"remove":ADDRESS}"#
+            "if its data dir was emptied, replace it by itself: yak coordinator peers replace {0} {0}",
+            config.address
         )));
     }
     match node.machine.cluster_id() {

@@ -187,3 +187,42 @@ async fn a_single_one_that_moves_says_so() {
     until_so("the log knows", || one.standing().peers == [one.address()]).await;
     assert_eq!(one.standing().active.unwrap().address, one.address());
 }
+
+#[tokio::test]
+async fn what_would_be_is_answered_and_nothing_done() {
+    let mut all = start_many(1, |_, _| {}).await;
+    elect(&mut all).await;
+    let active = all[0].address().to_owned();
+    let who = all[0].change(ChangePeers::default()).await.unwrap();
+    assert!(!who.changed && who.active.0 == all[0].id() && who.silent.is_empty());
+    assert_eq!(who.voters.len(), 1);
+
+    let new = start_beside(&all, &[&active]).await;
+    let would = |change: ChangePeers| ChangePeers { dry_run: true, ..change };
+    let added = all[0].change(would(add(new.address()))).await.unwrap();
+    assert!(added.changed);
+    assert!(added.voters.iter().any(|voter| voter.id.0 == new.id() && voter.address == new.address()));
+    assert_eq!(all[0].change(ChangePeers::default()).await.unwrap().voters, who.voters);
+    assert!(!new.hello().await.member);
+    let nobody = all[0].change(would(add("127.0.0.1:1"))).await.unwrap_err();
+    assert_eq!(nobody.code, ErrorCode::NotReady);
+
+    assert!(all[0].change(add(new.address())).await.unwrap().changed);
+    let removed = all[0].change(would(remove(new.address()))).await.unwrap();
+    assert!(removed.changed);
+    assert_eq!(removed.voters, who.voters);
+    let after = all[0].change(ChangePeers::default()).await.unwrap();
+    assert_eq!((after.voters.len(), after.active), (2, who.active));
+
+    // One that has gone is told from the others; without it nothing can be decided.
+    let gone = new.kill().await;
+    until_so("it is missed", || all[0].says_of(&gone.config.address).contains("silent")).await;
+    let silent = all[0].change(ChangePeers::default()).await;
+    assert!(
+        silent.as_ref().map_or_else(
+            |refused| refused.code == ErrorCode::NotActive,
+            |known| known.silent.iter().any(|id| id.0 != known.active.0),
+        ),
+        "{silent:?}"
+    );
+}

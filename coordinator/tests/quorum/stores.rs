@@ -126,7 +126,7 @@ async fn damage_is_refused_with_the_files_name_and_an_unfinished_end_is_cut() {
     let error = refused(dir.path()).await;
     assert!(matches!(error, QuorumError::Damaged { .. }), "{error}");
     assert!(
-        error.to_string().contains("quorum.log") && error.to_string().contains("change_peers"),
+        error.to_string().contains("quorum.log") && error.to_string().contains("peers replace"),
         "{error}"
     );
     // Another format.

@@ -3,7 +3,8 @@
 use super::table::Table;
 use std::collections::BTreeMap;
 
-/// Which settings were given, by name, and where: `command line`, `environment`. What is not in it has its
+/// Which settings were given, by name, and where: `command line`, `environment LEASE_TIME_SECONDS`,
+/// `/etc/yak.toml:3`. What is not in it has its
 /// default.
 pub type Sources = BTreeMap<String, String>;
 

@@ -98,9 +98,15 @@ fn coordinators_meet() {
             add: Some("10.0.0.4:9700".to_owned()),
             remove: Some("coordinator-b".to_owned()),
             force: true,
+            dry_run: true,
         },
         &[],
-        &ChangePeersReply { changed: true, voters: vec![coordinator()] },
+        &ChangePeersReply {
+            changed: true,
+            voters: vec![coordinator()],
+            active: coordinator().id,
+            silent: vec![coordinator().id],
+        },
         &["changed", "voters"],
     );
 }
