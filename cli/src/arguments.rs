@@ -1,9 +1,7 @@
 //! What can be typed: the commands and the options that all of them share.
 
 use crate::commands;
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Parser, Subcommand, ValueEnum};
-use yak_protocol::text::Sources;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A small replicated log: acknowledged means kept.
 #[derive(Parser, Debug)]
@@ -35,8 +33,8 @@ pub struct Global {
         long,
         alias = "bootstrap-server",
         global = true,
-        env = "YAK_BROKERS",
         value_delimiter = ',',
+        value_parser = crate::address::bootstrap,
         value_name = "HOST[:PORT],..",
         default_value = "127.0.0.1:9701,127.0.0.1:9702,127.0.0.1:9703"
     )]
@@ -82,6 +80,8 @@ pub enum Command {
     Why(commands::why::WhyArgs),
     /// Show the cluster
     Cluster(commands::cluster::ClusterArgs),
+    /// Show what a process would be told by flags, variables and a file
+    Config(commands::config::ConfigArgs),
     /// Measure a cluster: a running one, or a throw-away one
     Bench(commands::bench::BenchArgs),
     /// Look at the files of a broker: batches, indexes, the write-ahead log
@@ -101,7 +101,8 @@ impl Command {
     #[must_use]
     pub fn is_server(&self) -> bool {
         match self {
-            Self::Dev(_) | Self::Coordinator(_) => true,
+            Self::Dev(_) => true,
+            Self::Coordinator(args) => args.command.is_none(),
             Self::Broker(args) => args.command.is_none(),
             Self::Demo(_)
             | Self::Produce(_)
@@ -109,6 +110,7 @@ impl Command {
             | Self::Topic(_)
             | Self::Why(_)
             | Self::Cluster(_)
+            | Self::Config(_)
             | Self::Bench(_)
             | Self::Log(_)
             | Self::Decode(_)
@@ -119,37 +121,9 @@ impl Command {
     }
 }
 
-/// Which options of the command were given, and where.
-#[must_use]
-pub fn sources(matches: &ArgMatches) -> Sources {
-    let mut innermost = matches;
-    while let Some((_, inner)) = innermost.subcommand() {
-        innermost = inner;
-    }
-    let given = |id: &clap::Id| {
-        let source = match innermost.value_source(id.as_str())? {
-            ValueSource::CommandLine => "command line",
-            ValueSource::EnvVariable => "environment",
-            _ => return None,
-        };
-        Some((id.to_string(), source.to_owned()))
-    };
-    innermost.ids().filter_map(given).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_was_given_is_known() {
-        let matches =
-            Cli::command().get_matches_from(["yak", "broker", "--listen", "127.0.0.1:0", "--insecure"]);
-        let sources = sources(&matches);
-        assert_eq!(sources.get("listen").map(String::as_str), Some("command line"));
-        assert_eq!(sources.get("insecure").map(String::as_str), Some("command line"));
-        assert_eq!(sources.get("data"), None);
-    }
     use clap::CommandFactory;
 
     #[test]
@@ -163,5 +137,7 @@ mod tests {
         assert!(server.command.is_server());
         let list = Cli::parse_from(["yak", "broker", "list"]);
         assert!(!list.command.is_server());
+        assert!(Cli::parse_from(["yak", "coordinator", "--peers", "a:1,b:1"]).command.is_server());
+        assert!(!Cli::parse_from(["yak", "coordinator", "peers", "list"]).command.is_server());
     }
 }

@@ -1,11 +1,11 @@
 //! What a running command is given besides its own arguments.
 
 use crate::arguments::{Global, Output};
+use crate::config::Configured;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use yak_protocol::text::Sources;
 
 /// What a running command is given besides its own arguments.
 #[derive(Clone, Debug)]
@@ -14,8 +14,8 @@ pub struct Context {
     pub global: Global,
     /// Cancelled by Ctrl-C and SIGTERM; a second Ctrl-C ends the process at once.
     pub shutdown: CancellationToken,
-    /// Which options of the command were given, and where.
-    pub sources: Sources,
+    /// What the command was told, and by whom.
+    pub configured: Arc<Configured>,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -24,11 +24,11 @@ impl Context {
     ///
     /// # Errors
     /// When the process may not handle signals.
-    pub fn start(global: Global, sources: Sources) -> anyhow::Result<Self> {
+    pub fn start(global: Global, configured: Arc<Configured>) -> anyhow::Result<Self> {
         let context = Self {
             global,
             shutdown: CancellationToken::new(),
-            sources,
+            configured,
             interrupted: Arc::new(AtomicBool::new(false)),
         };
         let mut interrupt = signal(SignalKind::interrupt())?;

@@ -49,16 +49,16 @@ pub enum BrokerCommand {
 #[derive(Args, Debug)]
 pub struct BrokerServerArgs {
     /// Its name [default: broker-HOSTNAME, with -PORT when not on 9701]
-    #[arg(long, env = "BROKER_ID", value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Where the coordinators are; `embedded` = one runs in this process
-    #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:9700", value_name = "HOST:PORT,..")]
+    #[arg(long, value_delimiter = ',', value_parser = crate::address::coordinator, default_value = "127.0.0.1:9700", value_name = "HOST:PORT,..")]
     pub coordinator: Vec<String>,
     /// Where to listen
-    #[arg(long, default_value = "127.0.0.1:9701", value_name = "HOST:PORT")]
+    #[arg(long, value_parser = crate::address::address, default_value = "127.0.0.1:9701", value_name = "HOST:PORT")]
     pub listen: String,
     /// Where others reach it [default: the address it listens on]
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_parser = crate::address::address, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
     /// Where its log is kept
     #[arg(long, default_value = "./yak-broker", value_name = "DIR")]
@@ -76,10 +76,10 @@ pub struct BrokerServerArgs {
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub on_lease_loss: OnLeaseLoss,
     /// Where the embedded coordinator listens [default: the broker's host, its port + 100]
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_parser = crate::address::address, value_name = "HOST:PORT")]
     pub coordinator_listen: Option<String>,
     /// Where others reach the embedded coordinator [default: the address it listens on]
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_parser = crate::address::address, value_name = "HOST:PORT")]
     pub coordinator_advertise: Option<String>,
     /// Where the embedded coordinator keeps its data [default: the broker's folder with `-coordinator`]
     #[arg(long, value_name = "DIR")]
@@ -124,7 +124,7 @@ async fn serve(args: BrokerServerArgs, context: Context) -> anyhow::Result<()> {
         advertise: args.advertise,
         rack: args.rack,
         step_down: args.on_lease_loss == OnLeaseLoss::StepDown,
-        sources: context.sources.clone(),
+        sources: context.configured.sources(),
         auto_create: AutoCreate { enabled: !args.no_auto_create, ..AutoCreate::default() },
         ..BrokerConfig::new(name, args.data, coordinators)
     };
@@ -137,7 +137,7 @@ async fn serve(args: BrokerServerArgs, context: Context) -> anyhow::Result<()> {
 }
 
 /// `broker-<hostname>`, with the port when it is not the usual one.
-fn default_name(port: u16) -> String {
+pub fn default_name(port: u16) -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if port == BROKER_PORT { format!("broker-{host}") } else { format!("broker-{host}-{port}") }
 }

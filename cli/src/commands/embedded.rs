@@ -53,7 +53,7 @@ impl Embedded {
             // The lease holds the broker's name, as its users know it.
             name: Some(broker.to_owned()),
             advertise: args.coordinator_advertise.clone(),
-            sources: context.sources.clone(),
+            sources: context.configured.sources(),
             ..args.metadata.config(data)?
         };
         Ok(Self { listener, config, peers })

@@ -11,7 +11,12 @@ use tempfile::TempDir;
 /// The binary under test, with an environment of its own.
 pub fn yak(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_yak"));
-    command.args(arguments).env_remove("YAK_BROKERS").env_remove("YAK_LOG");
+    command.args(arguments);
+    for variable in
+        ["YAK_BROKERS", "YAK_CONFIG", "YAK_LOG", "BROKER_URLS", "BROKER_NODES", "BROKER_ID", "PORT"]
+    {
+        command.env_remove(variable);
+    }
     command
 }
 

@@ -70,7 +70,7 @@ pub struct ProduceArgs {
     pub tee: bool,
     /// A setting of the producer: linger_ms, batch_bytes, buffer_bytes, in_flight_max,
     /// publish_timeout_ms, delivery_timeout_ms or idempotent
-    #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = options::setting)]
+    #[arg(short = 'X', long = "setting", value_name = "NAME=VALUE", value_parser = options::setting)]
     pub settings: Vec<options::Setting>,
     /// No progress bar
     #[arg(long)]

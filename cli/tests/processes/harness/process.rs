@@ -84,6 +84,11 @@ pub struct Process {
 impl Process {
     /// Starts `yak <arguments>`.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, &[])
+    }
+
+    /// The same with these variables.
+    pub fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_yak"))
             .args(arguments)
             .env_remove("YAK_BROKERS")
@@ -91,7 +96,9 @@ impl Process {
             .env_remove("YAK_LOG")
             .env_remove("LEASE_TIME_SECONDS")
             .env_remove("RENEW_INTERVAL_SECONDS")
+            .env_remove("YAK_CONFIG")
             .env("NO_COLOR", "1")
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
