@@ -67,7 +67,11 @@ fn of_day(text: &str) -> Option<i64> {
                 _ => return None,
             };
             let (hours, minutes) = text[at + 1..].split_once(':')?;
-            (&text[..at], sign * (digits(hours)? * 60 + digits(minutes)?) * 60_000)
+            let (hours, minutes) = (digits(hours)?, digits(minutes)?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            (&text[..at], sign * (hours * 60 + minutes) * 60_000)
         }
     };
     let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
