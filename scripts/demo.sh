@@ -4,12 +4,17 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-scripts/demo.sh [FILE]
+scripts/demo.sh [--coordinators HOW] [FILE]
 
 Starts a coordinator and three brokers as separate processes on free ports, publishes FILE record by
 record (default: at least 100,000 lines that this machine has), kills the leader of a loaded partition
-with kill -9 twice and stops it once with Ctrl-C while publishing, reads everything back and prints a
-verdict. Exits 0 only when nothing was lost, duplicated or reordered. Leaves nothing behind.
+with kill -9 twice, pauses it once (SIGSTOP) and stops it once (Ctrl-C) while publishing, reads everything
+back and prints a verdict. Exits 0 only when nothing was lost, duplicated or reordered. Leaves nothing
+behind.
+
+  --coordinators three     three coordinators: the active one meets the same fate as the leader, each time
+  --coordinators embedded  three brokers alone, each with a coordinator inside; the active one is hit
+  --coordinators redis     two brokers with a coordinator inside, and a Redis (needs redis-server)
 
 Environment:
   YAK_BIN     the yak binary to use (default: build the release one)
@@ -18,9 +23,15 @@ Environment:
 TEXT
 }
 
-case "${1-}" in
-  --help|-h) usage; exit 0 ;;
-esac
+coordinators=one
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --help | -h) usage; exit 0 ;;
+    --coordinators) coordinators="${2:?--coordinators needs one, three, embedded or redis}"; shift 2 ;;
+    -*) echo "demo.sh: no such option: $1" >&2; usage >&2; exit 2 ;;
+    *) break ;;
+  esac
+done
 file=${1-}
 [ -z "$file" ] || file=$(realpath "$file")
 cd "$(dirname "$0")/.."
@@ -50,5 +61,5 @@ if [ -z "$file" ]; then
 fi
 
 status=0
-"$yak" demo --file "$file" --data "$work/data" ${DEMO_KILLS:+--kills "$DEMO_KILLS"} || status=$?
+"$yak" demo --file "$file" --data "$work/data" --coordinators "$coordinators" ${DEMO_KILLS:+--kills "$DEMO_KILLS"} || status=$?
 exit "$status"

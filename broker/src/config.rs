@@ -45,6 +45,8 @@ pub(crate) const CONSUMER_READS: usize = 32;
 pub(crate) const STREAM_ABANDONED: Duration = Duration::from_secs(10);
 /// The first pause before connecting again, and the longest one.
 pub(crate) const RECONNECT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// The same for the coordinator, whose successor is to be found at once.
+pub(crate) const REGISTER: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 /// How long a connection attempt may take.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a request to the coordinator waits for a connection to it and for the answer.

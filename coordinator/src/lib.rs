@@ -8,6 +8,7 @@ mod clock;
 mod data_dir;
 mod front;
 mod history;
+mod knock;
 pub mod metalog;
 pub mod quorum;
 pub mod redis;

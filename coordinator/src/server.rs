@@ -5,6 +5,7 @@ use crate::clients::{Client, ClientKind, Clients};
 use crate::clock::{now, wall_ms};
 use crate::front::{PROBE_IDS, connection};
 use crate::history::History;
+use crate::knock::knock;
 use crate::metalog::{AnyLog, Lost, MetaLog, Standing, Term};
 use crate::turns::Turns;
 use crate::{CoordinatorConfig, RunError};
@@ -12,12 +13,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use yak_core::cluster::{
     Cluster, ClusterConfig, ConnectionId, Effect, Event, Loss, Now, Record, Reply, Request, RequestId,
 };
 use yak_protocol::error::{ErrorCode, WireError};
-use yak_protocol::ids::{BrokerId, ProducerEpoch, ProducerId};
+use yak_protocol::ids::{BrokerEpoch, BrokerId, ProducerEpoch, ProducerId};
 use yak_protocol::message::{
     Hello, HelloReply, LeaderInfoRequest, Message, Metadata, Probe, RegisterConsumer, RegisterConsumerReply,
     RegisterProducer, RegisterProducerReply,
@@ -109,6 +111,8 @@ pub(crate) struct Server {
     last_request: u64,
     probes: HashMap<u64, (ConnectionId, BrokerId)>,
     last_probe: u64,
+    /// Whether the brokers that this term waits for still listen; `None` = it does, or that is unknown.
+    knocks: JoinSet<Option<(BrokerId, BrokerEpoch)>>,
     /// Producer ids of this process' own block: the next one, and the end.
     producer_ids: std::ops::Range<i64>,
     last_consumer: u64,
@@ -130,6 +134,7 @@ impl Server {
         );
         observer.events.note("active", format!("active in coordinator epoch {}", state.coordinator_epoch()));
         history.begin_term();
+        let knocks = cluster.awaited().map(|broker| knock(broker.clone())).collect();
         Self {
             cluster,
             log,
@@ -146,6 +151,7 @@ impl Server {
             last_request: 0,
             probes: HashMap::new(),
             last_probe: 0,
+            knocks,
             producer_ids: 0..0,
             last_consumer: 0,
         }
@@ -160,6 +166,7 @@ impl Server {
         loop {
             let due = self.cluster.next_deadline();
             let pause = due.map_or(Duration::MAX, |due| due.since(now()));
+            let mut gone = None;
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok((self.into_turns(), Ended::Shutdown)),
@@ -170,6 +177,7 @@ impl Server {
                         return Ok((self.into_turns(), Ended::Shutdown));
                     }
                 }
+                Some(knocked) = self.knocks.join_next() => gone = knocked.ok().flatten(),
                 () = sleep(pause) => {}
             }
             if !self.log.held() {
@@ -178,6 +186,9 @@ impl Server {
             let mut outgoing = Vec::new();
             for input in round.drain(..) {
                 self.take(input, &mut outgoing);
+            }
+            if let Some((broker, broker_epoch)) = gone {
+                self.step(Event::Refused { broker, broker_epoch }, &mut outgoing);
             }
             if due.is_some_and(|due| due <= now()) {
                 self.step(Event::Tick, &mut outgoing);

@@ -12,7 +12,7 @@ pub(crate) use producer_ids::ProducerIdBlocks;
 use crate::broker::{Broker, Session};
 use crate::clock;
 use crate::cluster_map::ClusterMap;
-use crate::config::{COORDINATOR_TIMEOUT, RECONNECT};
+use crate::config::{COORDINATOR_TIMEOUT, REGISTER};
 use crate::error::BrokerError;
 use candidates::Candidates;
 use std::collections::{BTreeMap, BTreeSet};
@@ -234,6 +234,12 @@ impl CoordinatorLink {
         self.connection.borrow().is_some()
     }
 
+    /// Where the coordinator of the session is; while there is none, where coordinators may be.
+    pub(crate) fn address(&self, configured: &[String]) -> String {
+        let connection = self.connection.borrow();
+        connection.as_ref().map_or_else(|| configured.join(","), |connection| connection.address().to_owned())
+    }
+
     /// Announces that this broker stops, and waits until nothing depends on it any more that others could
     /// take over. `false` = the time was over, or there was nobody to tell.
     pub(crate) async fn drain(&self, cluster: &ClusterMap, me: BrokerId, limit: Duration) -> bool {
@@ -269,7 +275,7 @@ pub(crate) async fn run(
     mut inputs: Inputs,
     updates: mpsc::UnboundedSender<Update>,
 ) -> BrokerError {
-    let mut pause = RECONNECT.0;
+    let mut pause = REGISTER.0;
     let mut reminded: Option<Instant> = None;
     let mut candidates = Candidates::new(&broker.config.coordinator);
     let mut tried = 0;
@@ -280,7 +286,7 @@ pub(crate) async fn run(
         tried += 1;
         let reason = match register::register(&broker, &address, candidates.count() == 1, &updates).await {
             Ok(registered) => {
-                pause = RECONNECT.0;
+                pause = REGISTER.0;
                 tried = 0;
                 reminded = None;
                 broker.set_coordinator_lost(None);
@@ -310,7 +316,7 @@ pub(crate) async fn run(
         sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         if tried >= candidates.count() {
             tried = 0;
-            pause = (pause * 2).min(RECONNECT.1);
+            pause = (pause * 2).min(REGISTER.1);
         }
     }
 }

@@ -84,9 +84,9 @@ fn broker(name: &str, metadata: &MetadataReply) -> Result<BrokerId, Failure> {
 
 /// Asks one process after the other until one answers: the given addresses, then what the metadata names.
 async fn ask(cluster: &Cluster, metadata: &MetadataReply, why: &Why) -> Result<WhyReply, Failure> {
-    let named = metadata.brokers.iter().map(|broker| &broker.address).chain([&metadata.coordinator]);
+    let named = metadata.brokers.iter().map(|broker| broker.address.as_str()).chain(metadata.coordinators());
     let mut last = "nobody was asked".to_owned();
-    for address in cluster.bootstrap().iter().chain(named) {
+    for address in cluster.bootstrap().iter().map(String::as_str).chain(named) {
         let connection = match cluster.connection_to(address).await {
             Ok(connection) => connection,
             Err(error) => {
@@ -103,7 +103,9 @@ async fn ask(cluster: &Cluster, metadata: &MetadataReply, why: &Why) -> Result<W
         };
         match pending.within(ASK_MAX).await {
             Ok(answer) => return Ok(answer.body),
-            Err(RequestError::Refused(error)) if error.code != ErrorCode::NotReady => {
+            Err(RequestError::Refused(error))
+                if !matches!(error.code, ErrorCode::NotReady | ErrorCode::NotActive) =>
+            {
                 return Err(refused(&error));
             }
             Err(error) => last = error.to_string(),

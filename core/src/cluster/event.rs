@@ -1,6 +1,6 @@
 //! What happens to the cluster: everything that the coordinator's shell may tell the machine.
 
-use yak_protocol::ids::BrokerId;
+use yak_protocol::ids::{BrokerEpoch, BrokerId};
 use yak_protocol::message::{
     CancelMoves, CreateTopic, DecommissionBroker, DeleteTopic, Drain, Elect, ElectPreferred, Heartbeat,
     ListMoves, MovePartitions, ProducerIds, ProposeIsr, RegisterBroker, ReplaceBroker, StreamSilent,
@@ -84,6 +84,13 @@ pub enum Event {
     ProbeAnswered {
         /// Which broker.
         broker: BrokerId,
+    },
+    /// Nothing listens where a broker of [`super::Cluster::awaited`] was reached: its process is gone.
+    Refused {
+        /// Which broker.
+        broker: BrokerId,
+        /// The session that was looked for.
+        broker_epoch: BrokerEpoch,
     },
     /// Time passed; due at [`super::Cluster::next_deadline`]. A tick that comes late (paused process)
     /// extends every lease by the lateness; the shell feeds what its sockets hold first.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{BrokerEpoch, BrokerId, MetadataVersion, TopicPartition};
-use yak_protocol::message::{Heartbeat, HeartbeatReply, ReplicaReport};
+use yak_protocol::message::{BrokerInfo, Heartbeat, HeartbeatReply, ReplicaReport};
 
 /// How many heartbeats in a row may report old metadata before the broker gets a full copy.
 const BEHIND_MAX: u8 = 3;
@@ -256,6 +256,22 @@ impl Cluster {
             Loss::PeerClosed if settling => {}
             Loss::PeerClosed => self.session_over(id, "its process closed the connection", step),
             Loss::Unknown => {}
+        }
+    }
+
+    /// The brokers that have not been seen since this term began, with the session that each is to resume. One
+    /// at whose address nothing listens any more need not be waited for: [`super::Event::Refused`].
+    pub fn awaited(&self) -> impl Iterator<Item = &BrokerInfo> {
+        let sessions = self.liveness.sessions.iter().filter(|(_, session)| session.link == Link::Awaited);
+        sessions.filter_map(|(id, _)| self.state.broker(*id).map(|broker| &broker.info))
+    }
+
+    /// A process that is gone resumes nothing. (One that lives behind a network that refuses for it is fenced in
+    /// vain, and comes back with its next heartbeat.)
+    pub(super) fn refused(&mut self, id: BrokerId, epoch: BrokerEpoch, step: &mut Step) {
+        let awaited = self.liveness.sessions.get(&id).is_some_and(|session| session.link == Link::Awaited);
+        if awaited && self.check_session(id, epoch).is_ok() {
+            self.session_over(id, "nothing listens at its address any more", step);
         }
     }
 

@@ -155,6 +155,7 @@ impl Cluster {
             }
             Event::Disconnected { connection, loss } => self.disconnected(now, connection, loss, &mut step),
             Event::ProbeAnswered { broker } => self.probe_answered(now, broker, &mut step),
+            Event::Refused { broker, broker_epoch } => self.refused(broker, broker_epoch, &mut step),
             Event::Tick => self.tick(now, &mut step),
         }
         if !step.records.is_empty() {

@@ -19,7 +19,8 @@ pub struct MetadataReply {
     pub cluster_id: Option<ClusterId>,
     /// How new this is.
     pub version: MetadataVersion,
-    /// Where the coordinator is, `host:port`.
+    /// Where the active coordinator is, `host:port`. From a broker that has lost it: where coordinators may be,
+    /// with commas.
     #[serde(default)]
     pub coordinator: String,
     /// Why the asked broker cannot reach the coordinator now, if it cannot.
@@ -34,6 +35,13 @@ pub struct MetadataReply {
     /// Asked-for names that do not exist, each with the nearest existing name, if any is near.
     #[serde(default)]
     pub unknown: Vec<UnknownTopic>,
+}
+
+impl MetadataReply {
+    /// The addresses of [`Self::coordinator`].
+    pub fn coordinators(&self) -> impl Iterator<Item = &str> {
+        self.coordinator.split(',').filter(|address| !address.is_empty())
+    }
 }
 
 /// A topic that was asked for and does not exist.

@@ -1,8 +1,11 @@
 //! `yak demo`: publishes a file through leaders that die, reads it back, and says what was lost.
 
+mod layout;
 mod processes;
 mod publish;
 mod read;
+mod redis;
+mod strike;
 mod verdict;
 
 use crate::context::Context;
@@ -10,10 +13,12 @@ use crate::exit::{CHECK_FAILED, Failure};
 use crate::text;
 use anyhow::{Context as _, bail};
 use clap::Args;
+use layout::Coordinators;
 use processes::Processes;
 use publish::Publishing;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use strike::{Fault, strike};
 use verdict::judge;
 use yak_protocol::ids::PartitionIndex;
 use yak_protocol::message::CreateTopic;
@@ -21,8 +26,6 @@ use yak_protocol::net::{ClientOptions, Cluster};
 
 /// The topic that is published to.
 const TOPIC: &str = "demo";
-/// How many brokers there are.
-const BROKERS: usize = 3;
 /// How many partitions the topic has.
 const PARTITIONS: u32 = 3;
 /// How long a fault may take until publishing goes on and every replica is back in sync.
@@ -33,13 +36,18 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Publish a file through leaders that die, read it back, and say what was lost.
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
-Starts a coordinator and three brokers as processes of their own on free ports, publishes every line of
-the file as a record, kills the leader of a loaded partition with kill -9 twice and stops it with Ctrl-C
-once, restarting it in between, then reads everything back.
+Starts a coordinator and three brokers as processes of their own on free ports and publishes every
+line of the file as a record. Meanwhile the leader of a loaded partition is killed with kill -9 twice,
+paused with SIGSTOP until others have taken over, and stopped with Ctrl-C, and comes back each time.
+Then everything is read back.
+
+With other --coordinators the active coordinator meets the same fate each time, at the same moment, and
+the time until the next topic could be made is printed.
 
 Examples:
-  yak demo --file /usr/share/dict/words
-  yak demo --file access.log --rate 50000
+  yak demo --file /usr/share/dict/words --data /tmp/demo
+  yak demo --file access.log --data /tmp/demo --rate 50000
+  yak demo --file access.log --data /tmp/demo --coordinators redis --kills 10
   scripts/demo.sh                          # finds a file by itself
 
 Exit code 0 only when nothing was lost, duplicated or reordered.")]
@@ -50,19 +58,15 @@ pub struct DemoArgs {
     /// Where the cluster keeps its data; deleted by whoever gave it
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    /// Who coordinates
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub coordinators: Coordinators,
     /// Records a second at most, so that faults happen while publishing [default: 12000, less with --kills]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
     /// Kill leaders N times with kill -9 instead, and print the median and the longest pause
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub kills: Option<u32>,
-}
-
-/// How a leader is ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    Kill,
-    Interrupt,
 }
 
 /// Records a second, unless told otherwise.
@@ -76,7 +80,7 @@ const FAULTS_UNTIL: usize = 90;
 fn plan(lines: usize, kills: Option<u32>) -> Vec<(usize, Fault)> {
     let faults = match kills {
         Some(kills) => vec![Fault::Kill; kills as usize],
-        None => vec![Fault::Kill, Fault::Kill, Fault::Interrupt],
+        None => vec![Fault::Kill, Fault::Kill, Fault::Pause, Fault::Interrupt],
     };
     let step = lines * FAULTS_UNTIL / 100 / (faults.len() + 1);
     (1..).map(|n| n * step).zip(faults).collect()
@@ -96,8 +100,8 @@ fn rate(args: &DemoArgs, lines: usize) -> u32 {
 /// When the cluster cannot be run, or something was lost, duplicated or reordered.
 pub async fn run(args: DemoArgs, context: Context) -> anyhow::Result<()> {
     let lines = read_lines(&args.file)?;
-    let mut cluster = Processes::start(&args.data, BROKERS).await?;
-    println!("cluster   one coordinator and {BROKERS} brokers: {}", cluster.addresses().join(" "));
+    let mut cluster = Processes::start(&args.data, args.coordinators).await?;
+    println!("cluster   {}: {}", args.coordinators.described(), cluster.addresses().join(" "));
     let outcome = tokio::select! {
         outcome = play(&args, &lines, &mut cluster) => outcome,
         () = context.shutdown.cancelled() => Err(Failure::interrupted().into()),
@@ -122,25 +126,24 @@ async fn play(args: &DemoArgs, lines: &[Vec<u8>], cluster: &mut Processes) -> an
     let client = Cluster::new(cluster.addresses(), ClientOptions::default());
     let create = CreateTopic { topic: TOPIC.into(), partitions: Some(PARTITIONS), ..CreateTopic::default() };
     client.request_any(&create, Vec::new(), (Instant::now() + RECOVERY_TIMEOUT).into()).await?;
-    in_sync(&client).await?;
+    in_sync(&client, args.coordinators).await?;
 
     println!("publish   {} of {}", text::count(lines.len() as u64, "line"), args.file.display());
+    let plan = plan(lines.len(), args.kills);
+    // Half of what lies between two faults is there to be published while the first of them lasts.
+    let until = |count: usize| count + plan.first().map_or(0, |(first, _)| first / 2);
     let publishing = Publishing::start(&client, TOPIC, PARTITIONS, lines.to_vec(), rate(args, lines.len()));
-    let mut pauses = Vec::new();
-    for (count, fault) in plan(lines.len(), args.kills) {
-        publishing.reached(count).await?;
-        pauses.push(strike(&client, cluster, &publishing, fault).await?);
+    let mut struck = Vec::new();
+    for (count, fault) in &plan {
+        publishing.allow(until(*count));
+        publishing.reached(*count).await?;
+        struck.push(strike(&client, cluster, &publishing, args.coordinators, *fault).await?);
+        in_sync(&client, args.coordinators).await?;
     }
-    publishing.release();
+    publishing.allow(usize::MAX);
     if args.kills.is_some() {
-        pauses.sort_unstable();
-        let ms = |pause: Option<&Duration>| pause.map_or(0.0, |pause| pause.as_secs_f64() * 1000.0);
-        println!(
-            "pauses    median {:.0} ms, longest {:.0} ms of {} kills",
-            ms(pauses.get(pauses.len() / 2)),
-            ms(pauses.last()),
-            pauses.len()
-        );
+        summarize("pauses   ", "in publishing", struck.iter().map(|one| one.pause));
+        summarize("takeovers", "until the next topic was made", struck.iter().filter_map(|one| one.takeover));
     }
     let told = publishing.finish().await?;
 
@@ -154,59 +157,29 @@ async fn play(args: &DemoArgs, lines: &[Vec<u8>], cluster: &mut Processes) -> an
     Ok(())
 }
 
-/// Ends the leader of the busiest partition, waits until publishing goes on, starts it again, and waits
-/// until every replica is back in sync. Returns the longest pause in publishing.
-async fn strike(
-    client: &Cluster,
-    cluster: &mut Processes,
-    publishing: &Publishing,
-    fault: Fault,
-) -> anyhow::Result<Duration> {
-    let metadata = client.metadata(true).await?;
-    let topic = metadata.topics.iter().find(|topic| topic.name == TOPIC).context("the topic has vanished")?;
-    let mut partitions: Vec<_> =
-        metadata.partitions.iter().filter(|info| info.id.topic == topic.id).collect();
-    let busiest = publishing.busiest();
-    partitions.sort_by_key(|info| busiest.iter().position(|partition| *partition == info.id.partition.0));
-    let leader =
-        partitions.first().and_then(|info| info.leader).context("the busiest partition has no leader")?;
-    // Only those that records go to can show that publishing goes on.
-    let led: Vec<u32> = partitions
-        .iter()
-        .filter(|info| info.leader == Some(leader))
-        .map(|info| info.id.partition.0)
-        .filter(|partition| busiest.contains(partition))
-        .collect();
-    let broker =
-        metadata.brokers.iter().find(|broker| broker.id == leader).context("the leader is unknown")?;
-    let number = cluster.number_at(&broker.address).context("the leader is none of our processes")?;
-
-    let struck = Instant::now();
-    match fault {
-        Fault::Kill => cluster.kill(number).await?,
-        Fault::Interrupt => cluster.interrupt(number).await?,
+/// The median and the longest, if there are any.
+fn summarize(what: &str, of: &str, times: impl Iterator<Item = Duration>) {
+    let mut times: Vec<_> = times.collect();
+    times.sort_unstable();
+    let ms = |time: &Duration| time.as_secs_f64() * 1000.0;
+    if let (Some(median), Some(longest)) = (times.get(times.len() / 2), times.last()) {
+        println!(
+            "{what} median {:.0} ms, longest {:.0} ms {of}, of {}",
+            ms(median),
+            ms(longest),
+            times.len()
+        );
     }
-    publishing.resumed(&led, struck, RECOVERY_TIMEOUT).await?;
-    let pause = publishing.longest_pause(&led, struck);
-    let how = if fault == Fault::Kill { "kill -9" } else { "Ctrl-C " };
-    println!(
-        "{how}   broker {number}, leader of {}: longest pause in publishing {:.0} ms",
-        led.iter().map(|partition| format!("{TOPIC}/{partition}")).collect::<Vec<_>>().join(" "),
-        pause.as_secs_f64() * 1000.0
-    );
-    cluster.launch(number).await?;
-    in_sync(client).await?;
-    Ok(pause)
 }
 
 /// Waits until every partition of the topic has all its replicas in sync.
-async fn in_sync(client: &Cluster) -> anyhow::Result<()> {
+async fn in_sync(client: &Cluster, how: Coordinators) -> anyhow::Result<()> {
     let deadline = Instant::now() + RECOVERY_TIMEOUT;
     loop {
         let metadata = client.metadata(true).await?;
         let topic = metadata.topics.iter().find(|topic| topic.name == TOPIC).map(|topic| topic.id);
         let of_topic = metadata.partitions.iter().filter(|info| Some(info.id.topic) == topic);
-        let whole = of_topic.filter(|info| info.leader.is_some() && info.isr.len() == BROKERS).count();
+        let whole = of_topic.filter(|info| info.leader.is_some() && info.isr.len() == how.brokers()).count();
         if whole == PARTITIONS as usize {
             return Ok(());
         }
@@ -239,7 +212,7 @@ mod tests {
     #[test]
     fn faults_are_spread_over_the_records() {
         let counts: Vec<_> = plan(1000, None).into_iter().map(|(count, _)| count).collect();
-        assert_eq!(counts, [225, 450, 675]);
+        assert_eq!(counts, [180, 360, 540, 720]);
         assert!(plan(1000, None).iter().any(|(_, fault)| *fault == Fault::Interrupt));
         assert_eq!(plan(1000, Some(20)).len(), 20);
     }

@@ -1,6 +1,9 @@
-//! The demo's cluster: a coordinator and brokers as separate processes of this very binary.
+//! The demo's cluster: coordinators and brokers as separate processes of this very binary.
 
+use super::layout::{Coordinators, Layout};
+use super::redis::Redis;
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,157 +16,199 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running process of the cluster. Dropping it kills it: the demo leaves none behind.
-pub struct Process {
-    name: String,
-    address: String,
+struct Process {
     child: Child,
 }
 
 impl Process {
-    /// Starts `yak <arguments>` and waits for its `ready <address>`; its notes go to `log`.
-    async fn start(name: &str, arguments: &[&str], log: &Path) -> anyhow::Result<Self> {
+    /// Starts `yak <arguments>`; its notes go to `log`.
+    fn spawn(arguments: &[String], log: &Path) -> anyhow::Result<Self> {
         let notes = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
-        let mut child = Command::new(std::env::current_exe()?)
+        let child = Command::new(std::env::current_exe()?)
             .args(arguments)
             .env_remove("YAK_BROKERS")
             .env_remove("BROKER_ID")
+            .env_remove("LEASE_BACKEND")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(notes)
             // Ctrl-C at the terminal is for the demo; it passes it on as it needs.
             .process_group(0)
             .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {name}"))?;
-        let stdout = child.stdout.take().context("no stdout")?;
+            .spawn()?;
+        Ok(Self { child })
+    }
+
+    /// Waits for its line `ready <address>`.
+    async fn ready(&mut self) -> anyhow::Result<()> {
+        let stdout = self.child.stdout.take().context("no stdout")?;
         let mut lines = BufReader::new(stdout).lines();
         let ready = async {
             while let Some(line) = lines.next_line().await? {
-                if let Some(address) = line.strip_prefix("ready ") {
-                    return Ok(address.to_owned());
+                if line.starts_with("ready ") {
+                    return Ok(());
                 }
             }
             bail!("it ended before it was ready")
         };
-        let address = match tokio::time::timeout(READY_TIMEOUT, ready).await {
-            Ok(Ok(address)) => address,
-            failed => {
-                let why = match failed {
-                    Ok(Err(error)) => error.to_string(),
-                    _ => format!("not ready within {} s", READY_TIMEOUT.as_secs()),
-                };
-                let notes = std::fs::read_to_string(log).unwrap_or_default();
-                bail!("starting {name}: {why}; its notes:\n{notes}");
-            }
-        };
+        match tokio::time::timeout(READY_TIMEOUT, ready).await {
+            Ok(outcome) => outcome?,
+            Err(_) => bail!("not ready within {} s", READY_TIMEOUT.as_secs()),
+        }
         // Keep reading, so that the process never blocks on a full pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self { name: name.to_owned(), address, child })
+        Ok(())
     }
 
-    /// `kill -9`.
-    async fn kill(mut self) -> anyhow::Result<()> {
-        self.child.kill().await.with_context(|| format!("killing {}", self.name))
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        Ok(kill_process(pid.context("it has ended already")?, signal)?)
     }
 
-    /// Ctrl-C, then waits for the end.
-    async fn interrupt(mut self) -> anyhow::Result<()> {
-        let pid = self.child.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
-        let pid = pid.with_context(|| format!("{} has ended already", self.name))?;
-        rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
+    /// Waits for its end after Ctrl-C.
+    async fn ended(mut self) -> anyhow::Result<()> {
         match tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await {
             Ok(status) => {
                 let status = status?;
                 if !status.success() {
-                    bail!("{} ended with {status} after Ctrl-C", self.name);
+                    bail!("it ended with {status} after Ctrl-C");
                 }
                 Ok(())
             }
-            Err(_) => bail!("{} did not end within {} s of Ctrl-C", self.name, STOP_TIMEOUT.as_secs()),
+            Err(_) => bail!("it did not end within {} s of Ctrl-C", STOP_TIMEOUT.as_secs()),
         }
     }
 }
 
-/// One coordinator and some brokers, each a process.
+/// A place for a process, which runs or does not; it keeps its data and addresses.
+pub struct Place {
+    /// Its name, as people read it.
+    pub name: String,
+    /// Where it listens.
+    pub address: String,
+    /// Where a coordinator that runs inside it listens.
+    pub coordinator: Option<String>,
+    arguments: Vec<String>,
+    /// Where its notes go.
+    log: PathBuf,
+    process: Option<Process>,
+}
+
+impl Place {
+    /// Nothing runs there yet.
+    pub fn new(name: String, address: String, arguments: Vec<String>, log: PathBuf) -> Self {
+        Self { name, address, coordinator: None, arguments, log, process: None }
+    }
+
+    /// With a coordinator inside.
+    pub fn coordinating(self, address: &str) -> Self {
+        Self { coordinator: Some(address.to_owned()), ..self }
+    }
+
+    fn spawn(&mut self) -> anyhow::Result<()> {
+        let started = Process::spawn(&self.arguments, &self.log);
+        self.process = Some(started.with_context(|| format!("starting {}", self.name))?);
+        Ok(())
+    }
+
+    async fn ready(&mut self) -> anyhow::Result<()> {
+        let ready = self.running()?.ready().await;
+        ready.with_context(|| {
+            let notes = std::fs::read_to_string(&self.log).unwrap_or_default();
+            format!("starting {}; its notes:\n{notes}", self.name)
+        })
+    }
+
+    /// Starts it on the data and addresses that it had, and waits until it is ready.
+    pub async fn launch(&mut self) -> anyhow::Result<()> {
+        self.spawn()?;
+        self.ready().await
+    }
+
+    /// Ends it by `kill -9`.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        let mut process = self.take()?;
+        process.child.kill().await.with_context(|| format!("killing {}", self.name))
+    }
+
+    /// Ends it by Ctrl-C: a broker hands over what it leads.
+    pub async fn interrupt(&mut self) -> anyhow::Result<()> {
+        self.running()?.signal(Signal::INT)?;
+        self.take()?.ended().await.with_context(|| format!("stopping {}", self.name))
+    }
+
+    /// Stops it in the middle of whatever it does, as SIGSTOP does.
+    pub fn pause(&mut self) -> anyhow::Result<()> {
+        self.running()?.signal(Signal::STOP)
+    }
+
+    /// Lets it go on as if nothing had been.
+    pub fn resume(&mut self) -> anyhow::Result<()> {
+        self.running()?.signal(Signal::CONT)
+    }
+
+    /// Whether it runs.
+    pub fn runs(&self) -> bool {
+        self.process.is_some()
+    }
+
+    fn running(&mut self) -> anyhow::Result<&mut Process> {
+        self.process.as_mut().with_context(|| format!("{} does not run", self.name))
+    }
+
+    fn take(&mut self) -> anyhow::Result<Process> {
+        self.process.take().with_context(|| format!("{} does not run", self.name))
+    }
+}
+
+/// The processes of a cluster.
 pub struct Processes {
-    data: PathBuf,
-    coordinator: Process,
-    brokers: Vec<(String, Option<Process>)>,
+    /// Coordinators of their own; none where brokers run them.
+    pub coordinators: Vec<Place>,
+    /// Brokers.
+    pub brokers: Vec<Place>,
+    redis: Option<Redis>,
 }
 
 impl Processes {
-    /// Starts them on free ports, with their data and notes below `data`.
-    pub async fn start(data: &Path, brokers: usize) -> anyhow::Result<Self> {
+    /// Starts what the arrangement needs on free ports of loopback, with data and notes below `data`.
+    pub async fn start(data: &Path, how: Coordinators) -> anyhow::Result<Self> {
         std::fs::create_dir_all(data).with_context(|| format!("creating {}", data.display()))?;
-        let dir = data.join("coordinator").display().to_string();
-        let coordinator = Process::start(
-            "the coordinator",
-            &["coordinator", "--listen", "127.0.0.1:0", "--data", &dir],
-            &data.join("coordinator.log"),
-        )
-        .await?;
-        let mut cluster = Self { data: data.to_owned(), coordinator, brokers: Vec::new() };
-        for n in 1..=brokers {
-            cluster.brokers.push(("127.0.0.1:0".to_owned(), None));
-            cluster.launch(n).await?;
+        let redis = if how == Coordinators::Redis { Some(Redis::start(data).await?) } else { None };
+        let Layout { coordinators, brokers } =
+            Layout::new(how, data, redis.as_ref().map(Redis::url).as_deref())?;
+        let mut cluster = Self { coordinators, brokers, redis };
+        // Coordinators of a quorum wait for each other, and so do brokers that run them.
+        for places in [&mut cluster.coordinators, &mut cluster.brokers] {
+            for place in places.iter_mut() {
+                place.spawn()?;
+            }
+            for place in places.iter_mut() {
+                place.ready().await?;
+            }
         }
         Ok(cluster)
     }
 
-    /// Where the brokers listen, broker 1 first; it does not change when one is restarted.
+    /// Where the brokers listen, broker 1 first.
     pub fn addresses(&self) -> Vec<String> {
-        self.brokers.iter().map(|(address, _)| address.clone()).collect()
+        self.brokers.iter().map(|place| place.address.clone()).collect()
     }
 
-    /// Which broker (from 1) listens there.
-    pub fn number_at(&self, address: &str) -> Option<usize> {
-        self.brokers.iter().position(|(listens, _)| listens == address).map(|index| index + 1)
-    }
-
-    /// Starts broker `n` on the data and address that it had.
-    pub async fn launch(&mut self, n: usize) -> anyhow::Result<()> {
-        let (name, dir) = (format!("b{n}"), self.data.join(format!("b{n}")).display().to_string());
-        let log = self.data.join(format!("b{n}.log"));
-        let (address, process) = self.brokers.get_mut(n - 1).context("no such broker")?;
-        let arguments = [
-            "broker",
-            "--name",
-            &name,
-            "--coordinator",
-            &self.coordinator.address,
-            "--listen",
-            address,
-            "--data",
-            &dir,
-        ];
-        let started = Process::start(&format!("broker {n}"), &arguments, &log).await?;
-        *address = started.address.clone();
-        *process = Some(started);
-        Ok(())
-    }
-
-    /// Ends broker `n` by `kill -9`.
-    pub async fn kill(&mut self, n: usize) -> anyhow::Result<()> {
-        self.take(n)?.kill().await
-    }
-
-    /// Ends broker `n` by Ctrl-C: it hands over what it leads.
-    pub async fn interrupt(&mut self, n: usize) -> anyhow::Result<()> {
-        self.take(n)?.interrupt().await
-    }
-
-    /// Ends everything.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
-        for (_, process) in &mut self.brokers {
-            if let Some(process) = process.take() {
-                process.interrupt().await?;
+    /// Ends everything: brokers first, all at once, since the last ones have nobody to hand over to.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let mut outcome = Ok(());
+        for mut places in [self.brokers, self.coordinators] {
+            places.retain(Place::runs);
+            for place in &mut places {
+                place.running()?.signal(Signal::INT)?;
+            }
+            for mut place in places {
+                let ended = place.take()?.ended().await;
+                outcome = outcome.and(ended.with_context(|| format!("stopping {}", place.name)));
             }
         }
-        self.coordinator.interrupt().await
-    }
-
-    fn take(&mut self, n: usize) -> anyhow::Result<Process> {
-        let process = self.brokers.get_mut(n - 1).and_then(|(_, process)| process.take());
-        process.with_context(|| format!("broker {n} does not run"))
+        drop(self.redis);
+        outcome
     }
 }

@@ -3,7 +3,7 @@
 use super::verdict::{Acknowledgements, Told};
 use super::{LOOK, key_of, partition_of};
 use anyhow::bail;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -11,9 +11,8 @@ use tokio::task::JoinHandle;
 use yak_producer::{Delivery, Event, ProduceError, Producer, ProducerConfig, ProducerRecord};
 use yak_protocol::net::Cluster;
 
-/// How many of the last records wait until every fault has happened, in percent: faults hit a stream
-/// that is still being published.
-const HELD_PERCENT: usize = 5;
+/// How far a sender that was late may make up for it.
+const BURST: Duration = Duration::from_millis(10);
 /// The header that carries a record's line number.
 pub const NUMBER: &str = "n";
 
@@ -23,18 +22,18 @@ type Collector = JoinHandle<Vec<(usize, Told)>>;
 /// A file on its way.
 pub struct Publishing {
     acknowledgements: Arc<Mutex<Acknowledgements>>,
-    released: Arc<AtomicBool>,
+    allowed: Arc<AtomicUsize>,
     sending: JoinHandle<Result<Vec<Collector>, ProduceError>>,
     lines: usize,
 }
 
 impl Publishing {
-    /// Starts to publish at most `rate` lines a second.
+    /// Gets ready to publish at most `rate` lines a second, as far as they are allowed.
     pub fn start(cluster: &Cluster, topic: &str, partitions: u32, lines: Vec<Vec<u8>>, rate: u32) -> Self {
         let hook = Arc::new(|event: Event| tracing::info!("{event}"));
         let producer = Producer::new(cluster.clone(), ProducerConfig::default(), hook);
         let acknowledgements = Arc::new(Mutex::new(Acknowledgements::default()));
-        let released = Arc::new(AtomicBool::new(false));
+        let allowed = Arc::new(AtomicUsize::new(0));
         let count = lines.len();
         let sending = tokio::spawn(send_all(
             producer,
@@ -43,9 +42,9 @@ impl Publishing {
             lines,
             rate,
             Arc::clone(&acknowledgements),
-            Arc::clone(&released),
+            Arc::clone(&allowed),
         ));
-        Self { acknowledgements, released, sending, lines: count }
+        Self { acknowledgements, allowed, sending, lines: count }
     }
 
     /// Waits until so many records are acknowledged.
@@ -80,9 +79,10 @@ impl Publishing {
         self.noted().longest_pause(partitions, since, Instant::now())
     }
 
-    /// Every fault has happened: the last records may go.
-    pub fn release(&self) {
-        self.released.store(true, Ordering::Release);
+    /// So many lines may go: a fault is to hit a stream that is still being published, however long the faults
+    /// before it took.
+    pub fn allow(&self, lines: usize) {
+        self.allowed.store(lines, Ordering::Release);
     }
 
     /// Waits for the outcome of every record.
@@ -108,7 +108,7 @@ async fn send_all(
     lines: Vec<Vec<u8>>,
     rate: u32,
     acknowledgements: Arc<Mutex<Acknowledgements>>,
-    released: Arc<AtomicBool>,
+    allowed: Arc<AtomicUsize>,
 ) -> Result<Vec<Collector>, ProduceError> {
     // One collector a partition: a partition without a leader must not hide the others' progress.
     let (senders, collectors): (Vec<_>, Vec<_>) = (0..partitions)
@@ -117,13 +117,13 @@ async fn send_all(
             (sender, tokio::spawn(collect(partition, deliveries, Arc::clone(&acknowledgements))))
         })
         .unzip();
-    let held_from = lines.len() - lines.len() * HELD_PERCENT / 100;
-    let start = Instant::now();
+    let gap = Duration::from_secs(1) / rate;
+    let mut due = Instant::now();
     for (number, line) in lines.iter().enumerate() {
-        let due = start + Duration::from_secs_f64(number as f64 / f64::from(rate));
-        while Instant::now() < due || (number >= held_from && !released.load(Ordering::Acquire)) {
+        while Instant::now() < due || number >= allowed.load(Ordering::Acquire) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        due = (due + gap).max(Instant::now().checked_sub(BURST).unwrap_or(due));
         let partition = partition_of(line, partitions);
         let digits = number.to_string();
         let record = ProducerRecord {

@@ -133,9 +133,9 @@ impl View {
     /// Every process that is known, brokers that may serve first.
     pub(super) fn addresses(&self) -> Vec<String> {
         let (fenced, live): (Vec<_>, Vec<_>) = self.metadata.brokers.iter().partition(|broker| broker.fenced);
-        let coordinator = Some(&self.metadata.coordinator).filter(|address| !address.is_empty());
-        let live = live.into_iter().map(|broker| &broker.address);
-        live.chain(coordinator).chain(fenced.into_iter().map(|broker| &broker.address)).cloned().collect()
+        let live = live.into_iter().map(|broker| broker.address.as_str());
+        let fenced = fenced.into_iter().map(|broker| broker.address.as_str());
+        live.chain(self.metadata.coordinators()).chain(fenced).map(str::to_owned).collect()
     }
 
     pub(super) fn nearest_topic(&self, name: &str) -> Option<String> {
