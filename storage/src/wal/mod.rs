@@ -34,6 +34,10 @@ const HEADER_BYTES: usize = 128;
 const MAGIC: [u8; 8] = *b"YAKWAL\r\n";
 const FORMAT: u32 = 1;
 
+/// The highest number of a file or a round that is believed: a million rounds a second take 290,000 years. So the
+/// next number always exists, whatever a file says.
+pub(crate) const NUMBER_MAX: u64 = i64::MAX.unsigned_abs();
+
 /// What the head of a write-ahead file says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct FileHeader {
@@ -70,12 +74,13 @@ impl FileHeader {
         {
             return None;
         }
-        Some(Self {
+        let header = Self {
             id: u64_at(bytes, 16),
             salt: u64_at(bytes, 24),
             first_lsn: u64_at(bytes, 32),
             previous_crc: u32_at(bytes, 40),
-        })
+        };
+        (header.id <= NUMBER_MAX && header.first_lsn <= NUMBER_MAX).then_some(header)
     }
 
     /// The header of a file; of two copies that differ (a crash between two sectors) the newer use counts.

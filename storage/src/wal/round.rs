@@ -28,7 +28,7 @@
 //! it held, so that exactly those are marked. The trailing header has its own magic, so that a scan past
 //! damage finds both ends.
 
-use super::{u32_at, u64_at};
+use super::{NUMBER_MAX, u32_at, u64_at};
 use bytes::Bytes;
 use yak_protocol::batch;
 use yak_protocol::ids::{BrokerId, EpochStart, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
@@ -99,8 +99,8 @@ impl RoundHeader {
             crc,
         };
         let least = 2 * (HEADER_BYTES as u64 + u64::from(header.entries) * ENTRY_BYTES as u64);
-        (u64::from(header.length) >= least && (header.length as usize).is_multiple_of(ALIGN))
-            .then_some((header, end))
+        let fits = u64::from(header.length) >= least && (header.length as usize).is_multiple_of(ALIGN);
+        (fits && header.lsn <= NUMBER_MAX).then_some((header, end))
     }
 
     fn table_bytes(&self) -> usize {

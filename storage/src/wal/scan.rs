@@ -6,7 +6,7 @@
 
 use super::round::{ALIGN, End, Found, RoundHeader, read};
 use super::writer::Position;
-use super::{COPIES_AT, FileHeader, HEADER_BYTES, ROUNDS_FROM, u64_at};
+use super::{COPIES_AT, FileHeader, HEADER_BYTES, NUMBER_MAX, ROUNDS_FROM, u64_at};
 use crate::io::{Io, read_whole, write_all};
 use crate::layout::{WAL, parse_wal, wal_file};
 use bytes::Bytes;
@@ -82,6 +82,11 @@ pub(crate) fn look(
     from_lsn: u64,
     mut sink: impl FnMut(&Found, Bytes, Place) -> Result<(), ScanError>,
 ) -> Result<(Scanned, Option<Last>), ScanError> {
+    if from_lsn > NUMBER_MAX {
+        return Err(ScanError::Corrupt(format!(
+            "the checkpoint ends at round {from_lsn}, which no log reaches"
+        )));
+    }
     let mut files = list(io, root)?;
     files.sort_by_key(|file| file.header.map_or(0, |header| header.id));
     let headed: Vec<(u32, FileHeader)> =
