@@ -37,6 +37,8 @@ packages() {
   command -v ncat >/dev/null || missing+=(ncat)
   # The server is also in redis-tools, as redis-check-rdb: without the service that redis-server would start.
   command -v redis-server >/dev/null || command -v redis-check-rdb >/dev/null || missing+=(redis-tools)
+  # Clocks that can be set for one process alone.
+  command -v faketime >/dev/null || missing+=(faketime)
   [ ${#missing[@]} -gt 0 ] || return 0
   local as_root=()
   if [ "$(id -u)" != 0 ]; then
@@ -47,18 +49,27 @@ packages() {
     >/dev/null 2>&1 || echo "SKIPPED: what needs ${missing[*]}, which could not be installed"
 }
 
-step "Debian packages for the tests with nc, ncat and Redis"
+step "Debian packages for the tests with nc, ncat, Redis and other clocks"
 packages
 
 step "unit, golden, property, simulation, search, storage and cluster tests"
 cargo test --workspace --locked
 
 if [ "$quick" = no ]; then
-  step "failover demo: separate processes, kill -9, Ctrl-C"
+  step "failover demo: separate processes, kill -9, SIGSTOP, Ctrl-C"
   # The tests of the command line have just built it.
   yak=$(realpath -m "${CARGO_TARGET_DIR:-target}/debug/yak")
   "$yak" --version
   YAK_BIN="$yak" scripts/demo.sh
+  for how in three embedded redis; do
+    step "the same, and the active coordinator each time: $how"
+    if [ "$how" = redis ] && ! command -v redis-server >/dev/null && ! command -v redis-check-rdb >/dev/null; then
+      echo "SKIPPED: redis-server is not installed"
+      [ "${CI-}" != true ] || exit 1
+      continue
+    fi
+    YAK_BIN="$yak" DEMO_LINES=60000 scripts/demo.sh --coordinators "$how"
+  done
 fi
 
 step "every feature that YAK promises has a test or a reason"

@@ -42,9 +42,10 @@ pub fn listener() -> ListenerConfig {
 fn default_filter(global: &Global, notes: bool) -> &'static str {
     match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (_, 0) if notes => "info",
+        // openraft tells every step of an election; what it amounts to is said by those who use it.
+        (_, 0) if notes => "info,openraft=error",
         (_, 0) => "warn",
-        (_, 1) => "info,yak=debug",
+        (_, 1) => "info,yak=debug,openraft=warn",
         (_, 2) => "debug",
         _ => "trace",
     }

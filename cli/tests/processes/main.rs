@@ -8,6 +8,7 @@ mod harness;
 mod by_hand;
 mod capture;
 mod client_commands;
+mod clock;
 mod coordinator_away;
 mod dev;
 mod leaders;

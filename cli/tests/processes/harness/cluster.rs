@@ -1,6 +1,6 @@
 //! A coordinator and brokers, each a process.
 
-use super::{Finished, Process, until, yak};
+use super::{Clocks, Finished, Process, until, yak};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -49,6 +49,7 @@ pub struct Cluster {
     coordinator_proxy: Option<String>,
     coordinator: Option<Process>,
     brokers: Vec<Slot>,
+    clocks: Option<Clocks>,
     /// The last field: what the processes use goes after them.
     data: TempDir,
 }
@@ -61,10 +62,20 @@ impl Cluster {
 
     /// So many brokers with leases of `lease` seconds.
     pub fn start_with(brokers: usize, lease: &str) -> Self {
+        Self::start_all(brokers, lease, None)
+    }
+
+    /// The same, where each process has a clock of its own.
+    pub fn start_with_clocks(brokers: usize, lease: &str, clocks: Clocks) -> Self {
+        Self::start_all(brokers, lease, Some(clocks))
+    }
+
+    fn start_all(brokers: usize, lease: &str, clocks: Option<Clocks>) -> Self {
         let renew = (lease.parse::<f64>().expect("seconds") / 6.0).to_string();
         let options = ["--lease-time-seconds", lease, "--renew-interval-seconds", &renew];
         let mut cluster = Self::without_brokers("127.0.0.1:0");
         cluster.options = options.map(str::to_owned).to_vec();
+        cluster.clocks = clocks;
         cluster.start_coordinator();
         cluster.add_brokers(brokers);
         cluster
@@ -85,6 +96,7 @@ impl Cluster {
             coordinator_proxy: None,
             coordinator: None,
             brokers: Vec::new(),
+            clocks: None,
         }
     }
 
@@ -99,6 +111,15 @@ impl Cluster {
     /// Where a process of this name keeps its data: `coordinator`, `b1` and so on.
     pub fn dir(&self, name: &str) -> PathBuf {
         self.data.path().join(name)
+    }
+
+    /// Sets the clock of the process of this name to so many seconds beside the machine's.
+    pub fn set_clock(&self, name: &str, seconds: i64) {
+        self.clocks.as_ref().expect("started with clocks").set(name, seconds);
+    }
+
+    fn environment(&self, name: &str) -> Vec<(String, String)> {
+        self.clocks.as_ref().map(|clocks| clocks.environment(name)).unwrap_or_default()
     }
 
     /// Where the coordinator listens.
@@ -116,7 +137,7 @@ impl Cluster {
         let dir = self.dir("coordinator");
         let mut arguments = vec!["coordinator", "--listen", &self.coordinator_address, "--data", text(&dir)];
         arguments.extend(self.options.iter().map(String::as_str));
-        let mut process = Process::start(&arguments);
+        let mut process = Process::start_with(&arguments, &self.environment("coordinator"));
         self.coordinator_address = process.ready();
         self.coordinator = Some(process);
     }
@@ -139,6 +160,7 @@ impl Cluster {
     /// Starts broker `n` on the data and address that it had, without waiting for it.
     pub fn launch_broker(&mut self, n: usize) {
         let (dir, name) = (self.dir(&format!("b{n}")), format!("b{n}"));
+        let environment = self.environment(&name);
         let slot = &mut self.brokers[n - 1];
         let coordinator = self.coordinator_proxy.as_ref().unwrap_or(&self.coordinator_address);
         let mut arguments = vec!["broker", "--name", &name, "--coordinator", coordinator];
@@ -146,7 +168,7 @@ impl Cluster {
         if let Some(advertise) = &slot.advertise {
             arguments.extend(["--advertise", advertise]);
         }
-        slot.process = Some(Process::start(&arguments));
+        slot.process = Some(Process::start_with(&arguments, &environment));
     }
 
     /// Waits until broker `n` is ready.

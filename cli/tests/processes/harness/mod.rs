@@ -1,9 +1,11 @@
 //! Processes of the binary, whole clusters of them, and a publisher that runs while things break.
 
+mod clocks;
 mod cluster;
 mod process;
 mod publisher;
 
+pub use clocks::Clocks;
 pub use cluster::{Cluster, Partition, Record, records};
 pub use process::{Finished, Process, yak};
 pub use publisher::{Publisher, check_kept, check_kept_beside};

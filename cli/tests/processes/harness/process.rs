@@ -2,6 +2,7 @@
 
 use super::{PATIENCE, until};
 use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -84,11 +85,11 @@ pub struct Process {
 impl Process {
     /// Starts `yak <arguments>`.
     pub fn start(arguments: &[&str]) -> Self {
-        Self::start_with(arguments, &[])
+        Self::start_with::<&str>(arguments, &[])
     }
 
     /// The same with these variables.
-    pub fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+    pub fn start_with<S: AsRef<OsStr>>(arguments: &[&str], variables: &[(S, S)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_yak"))
             .args(arguments)
             .env_remove("YAK_BROKERS")
@@ -98,7 +99,7 @@ impl Process {
             .env_remove("RENEW_INTERVAL_SECONDS")
             .env_remove("YAK_CONFIG")
             .env("NO_COLOR", "1")
-            .envs(variables.iter().copied())
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
