@@ -23,6 +23,7 @@ local KINDS = {
   register_consumer = "client",
   replicate = "replica",
   read_range = "replica",
+  recollect = "control",
   register_broker = "control",
   heartbeat = "control",
   propose_isr = "control",

@@ -9,7 +9,8 @@ use yak_protocol::message::{
     CancelMoves, ChangePeers, Consume, CoordinatorHello, CreateTopic, DecommissionBroker, DeleteTopic, Drain,
     Elect, ElectPreferred, Heartbeat, Hello, LeaderInfoRequest, ListMoves, Message, Metadata, MovePartitions,
     Offsets, Probe, ProducerIds, ProposeIsr, Publish, RaftAppend, RaftSnapshot, RaftVote, ReadRange,
-    RegisterBroker, RegisterConsumer, RegisterProducer, ReplaceBroker, Replicate, StreamSilent, Why,
+    Recollect, RegisterBroker, RegisterConsumer, RegisterProducer, ReplaceBroker, Replicate, StreamSilent,
+    Why,
 };
 use yak_protocol::net::{Closed, CommandError, Incoming, Observer, Peer, Replier, Service, TextSession};
 use yak_protocol::text::{Command, Status, Verb, Word};
@@ -39,6 +40,7 @@ impl Service for BrokerService {
             }
             Offsets::KIND => requests::offsets(broker, &request, reply),
             ReadRange::KIND => requests::read_range(broker, &request, reply),
+            Recollect::KIND => answer(&request, reply, |_: Recollect| requests::recollect(broker)),
             CreateTopic::KIND => requests::create_topic(broker, &request, reply),
             DeleteTopic::KIND => requests::delete_topic(broker, &request, reply),
             Elect::KIND => requests::to_coordinator::<Elect>(broker, &request, reply),

@@ -12,7 +12,7 @@ use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{
     CancelMoves, ChangePeers, Consume, CreateTopic, DecommissionBroker, DeleteTopic, Drain, Elect,
     ElectPreferred, Heartbeat, Hello, LeaderInfoRequest, ListMoves, Message, Metadata, MovePartitions,
-    Offsets, Probe, ProbeReply, ProducerIds, ProposeIsr, Publish, ReadRange, RegisterBroker,
+    Offsets, Probe, ProbeReply, ProducerIds, ProposeIsr, Publish, ReadRange, Recollect, RegisterBroker,
     RegisterConsumer, RegisterProducer, ReplaceBroker, Replicate, StreamSilent, Why,
 };
 use yak_protocol::net::{Closed, CommandError, Incoming, Observer, Peer, Replier, Service, TextSession};
@@ -175,9 +175,12 @@ fn parse(request: &Incoming) -> Result<Ask, WireError> {
         Hello::KIND => Ask::Hello(request.parse()?),
         RegisterProducer::KIND => Ask::RegisterProducer(request.parse()?),
         RegisterConsumer::KIND => Ask::RegisterConsumer(request.parse()?),
-        kind @ (Publish::KIND | Consume::KIND | Offsets::KIND | Replicate::KIND | ReadRange::KIND) => {
-            Ask::OfBroker(kind.to_owned())
-        }
+        kind @ (Publish::KIND
+        | Consume::KIND
+        | Offsets::KIND
+        | Replicate::KIND
+        | ReadRange::KIND
+        | Recollect::KIND) => Ask::OfBroker(kind.to_owned()),
         kind => {
             let what = format!("the coordinator does not answer `{kind}`");
             return Err(WireError::new(ErrorCode::UnknownKind, what));

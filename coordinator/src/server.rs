@@ -134,7 +134,9 @@ impl Server {
         );
         observer.events.note("active", format!("active in coordinator epoch {}", state.coordinator_epoch()));
         history.begin_term();
-        let knocks = cluster.awaited().map(|broker| knock(broker.clone())).collect();
+        let others = standing.borrow().peers.len() > 1;
+        let knocks = cluster.awaited().filter(|_| portrait.config.backend.is_newest(others));
+        let knocks = knocks.map(|broker| knock(broker.clone())).collect();
         Self {
             cluster,
             log,

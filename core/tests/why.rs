@@ -143,6 +143,8 @@ fn of_partitions() -> Vec<(&'static str, (String, Vec<Cause>))> {
         own(|own| own.halted = vec![("orders/2".into(), "it was asked to cut what is committed".into())]);
     let moving = Moving { from: ids(&[1, 2, 3]), to: ids(&[4, 2, 3]), bytes_per_second: None };
     let stopping = BrokerFacts { draining: true, drain_requested: Some(false), ..replica(1) };
+    let made_again =
+        PartitionInfo { recovering: true, leader: None, isr: ids(&[]), elr: ids(&[]), ..orders().info };
     vec![
         ("all is well, as the coordinator knows it", of(&orders())),
         ("all is well, as the leader knows it", of(&PartitionFacts { leader: led(vec![]), ..orders() })),
@@ -186,6 +188,10 @@ fn of_partitions() -> Vec<(&'static str, (String, Vec<Cause>))> {
         (
             "the journal is old",
             of(&PartitionFacts { info: PartitionInfo { recovering: true, ..orders().info }, ..orders() }),
+        ),
+        (
+            "the journal was made again without its leader",
+            of(&PartitionFacts { info: made_again, ..orders() }),
         ),
         ("the coordinator is lost", of(&PartitionFacts { own: Some((BrokerId(1), lost)), ..orders() })),
         ("the disk is full", of(&PartitionFacts { own: Some((BrokerId(1), full)), ..orders() })),

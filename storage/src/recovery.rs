@@ -315,6 +315,13 @@ pub struct Recovered {
 }
 
 impl Recovered {
+    /// The epoch of the last record; zero without one.
+    #[must_use]
+    pub fn last_epoch(&self) -> LeaderEpoch {
+        let below = self.epochs.iter().rev().find(|entry| entry.start < self.log_end);
+        below.map_or(LeaderEpoch::ZERO, |entry| entry.epoch)
+    }
+
     pub(crate) fn of(log: &LogCell) -> Self {
         let state = log.state.get();
         Self {

@@ -8,6 +8,7 @@ mod session;
 
 pub(crate) use apply::Update;
 pub(crate) use producer_ids::ProducerIdBlocks;
+pub(crate) use register::request as registration;
 
 use crate::broker::{Broker, Session};
 use crate::clock;
@@ -149,7 +150,7 @@ impl CoordinatorLink {
     }
 
     /// The session to resume, if there is one.
-    fn granted(&self) -> Option<Session> {
+    pub(crate) fn granted(&self) -> Option<Session> {
         *self.granted.lock().expect("nobody panics while holding it")
     }
 
@@ -234,10 +235,9 @@ impl CoordinatorLink {
         self.connection.borrow().is_some()
     }
 
-    /// Where the coordinator of the session is; while there is none, where coordinators may be.
-    pub(crate) fn address(&self, configured: &[String]) -> String {
-        let connection = self.connection.borrow();
-        connection.as_ref().map_or_else(|| configured.join(","), |connection| connection.address().to_owned())
+    /// Where the coordinator of the session is, if there is one.
+    pub(crate) fn address(&self) -> Option<String> {
+        self.connection.borrow().as_ref().map(|connection| connection.address().to_owned())
     }
 
     /// Announces that this broker stops, and waits until nothing depends on it any more that others could

@@ -54,7 +54,7 @@ pub(super) async fn register(
 ) -> Result<Registered, Refused> {
     let (connection, incoming) = peers::connect(address).await.map_err(Refused::Now)?;
     let resume = broker.link.granted();
-    let request = request(broker, resume.as_ref()).await;
+    let request = request(broker, resume.as_ref());
     let sent = clock::now();
     let asked = connection.request(&request, Vec::new());
     let asked = async {
@@ -109,7 +109,8 @@ async fn patiently<F: Future>(address: &str, answer: F) -> F::Output {
     }
 }
 
-async fn request(broker: &Arc<Broker>, resume: Option<&Session>) -> RegisterBroker {
+/// How this broker registers.
+pub(crate) fn request(broker: &Broker, resume: Option<&Session>) -> RegisterBroker {
     let identity = broker.store.identity();
     RegisterBroker {
         name: broker.config.name.clone(),
@@ -135,7 +136,7 @@ fn reports(broker: &Broker) -> Vec<ReplicaReport> {
             id: *id,
             leader_epoch: recovered.promise.map(|(epoch, _)| epoch).unwrap_or_default(),
             partition_epoch: PartitionEpoch::ZERO,
-            last_epoch: recovered.epochs.last().map(|entry| entry.epoch).unwrap_or_default(),
+            last_epoch: recovered.last_epoch(),
             log_end: recovered.log_end,
             high_watermark: recovered.high_watermark_hint.min(recovered.log_end),
             damaged: !recovered.damaged.is_empty(),

@@ -19,7 +19,7 @@ pub(crate) fn metadata(broker: &Broker, request: &Metadata) -> Result<MetadataRe
     }
     Ok(MetadataReply {
         cluster_id: broker.store.identity().cluster_id,
-        coordinator: broker.link.address(&broker.config.coordinator),
+        coordinator: broker.link.address().unwrap_or_else(|| broker.config.coordinator.join(",")),
         coordinator_lost,
         ..known
     })

@@ -14,6 +14,7 @@ mod moves;
 mod power_cut;
 mod publishing;
 mod reading;
+mod rebuilt;
 mod replication;
 mod silent_links;
 mod stopping;

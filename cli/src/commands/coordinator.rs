@@ -4,6 +4,7 @@
 use super::by_hand::ByHand;
 use super::metadata::MetadataArgs;
 use super::peers::PeersArgs;
+use super::rebuild::RebuildArgs;
 use crate::context::Context;
 use clap::{Args, Subcommand};
 use std::future::Future;
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use yak_coordinator::CoordinatorConfig;
 use yak_protocol::net::Listener;
 
-/// Run a coordinator, or change the quorum of them.
+/// Run a coordinator, or look after those that there are.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 #[command(after_long_help = "\
@@ -23,7 +24,8 @@ Examples:
   yak coordinator --listen 0.0.0.0:9700 --advertise 10.0.0.1:9700 --insecure --data ./coordinator
   yak coordinator --listen 10.0.0.1:9700 --insecure --peers 10.0.0.1:9700,10.0.0.2:9700,10.0.0.3:9700
   REDIS_HOST=10.0.0.9 LEASE_TIME_SECONDS=10 yak coordinator --lease-backend redis --data ./coordinator
-  yak coordinator peers list -b 10.0.0.1:9700")]
+  yak coordinator peers list -b 10.0.0.1:9700
+  yak coordinator rebuild --data ./coordinator-2 -b 10.0.0.1:9701 --dry-run")]
 pub struct CoordinatorArgs {
     /// What to do with coordinators; nothing = run one.
     #[command(subcommand)]
@@ -38,6 +40,8 @@ pub struct CoordinatorArgs {
 pub enum CoordinatorCommand {
     /// Show or change which coordinators make the quorum
     Peers(PeersArgs),
+    /// Make a coordinator's data dir again from what the brokers know
+    Rebuild(RebuildArgs),
 }
 
 /// How to run a coordinator.
@@ -70,6 +74,7 @@ pub struct CoordinatorServerArgs {
 pub async fn run(args: CoordinatorArgs, context: Context) -> anyhow::Result<()> {
     match args.command {
         Some(CoordinatorCommand::Peers(args)) => super::peers::run(args, context).await,
+        Some(CoordinatorCommand::Rebuild(args)) => super::rebuild::run(args, context).await,
         None => serve(args.server, context).await,
     }
 }

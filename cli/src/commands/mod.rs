@@ -15,6 +15,7 @@ pub mod log_files;
 pub mod metadata;
 pub mod peers;
 pub mod produce;
+pub mod rebuild;
 pub mod topic;
 pub mod why;
 pub mod wire;

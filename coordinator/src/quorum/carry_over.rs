@@ -1,5 +1,5 @@
-//! The journal of a single coordinator, as versions before the quorum kept it, becomes the first entry of the
-//! quorum's log.
+//! A journal, as single coordinators of versions before the quorum kept it, and as it is rebuilt from what brokers
+//! know, becomes the first entry of the quorum's log.
 //!
 //! It is read here and written into the log once this coordinator leads it; then the file is renamed. A crash
 //! in between leaves both: the entry has an effect only in an empty log, so doing it again is harmless.
@@ -27,6 +27,18 @@ pub(crate) fn read(dir: &Path) -> Result<Option<Vec<Record>>, QuorumError> {
         records.extend(file::read::<Vec<Record>>(&path, &bytes, block)?);
     }
     Ok(Some(records))
+}
+
+/// Puts a journal into an empty dir, for the coordinator that is started on it. Blocks.
+///
+/// # Errors
+/// When the dir holds anything, or cannot be written.
+pub fn write_journal(dir: &Path, records: &[Record]) -> Result<(), QuorumError> {
+    std::fs::create_dir_all(dir).map_err(QuorumError::io("make the data dir", dir))?;
+    super::dir::refuse_foreign(dir, &["lost+found"])?;
+    let mut bytes = file::header(MAGIC);
+    file::encode(0, &records, &mut bytes).map_err(QuorumError::io("write", &dir.join(JOURNAL)))?;
+    file::replace(dir, JOURNAL, &bytes).map(drop)
 }
 
 /// Whose journal it is.

@@ -26,7 +26,7 @@ pub(crate) fn open(dir: &Path) -> Result<Opened, QuorumError> {
     let lock = Arc::new(data_dir::take(dir)?);
     let journal = carry_over::read(dir)?;
     if !dir.join(LOG).exists() {
-        refuse_foreign(dir)?;
+        refuse_foreign(dir, &[LOCK, "lost+found", carry_over::JOURNAL, "journal.new", "quorum.log.new"])?;
         LogStore::format(dir, CoordinatorId(random_id()))?;
     }
     let store = LogStore::open(dir, lock.clone())?;
@@ -49,8 +49,7 @@ fn random_id() -> u64 {
 
 /// A dir is formatted only if it holds nothing else: a mistyped path must not become a coordinator beside a
 /// broker's data.
-fn refuse_foreign(dir: &Path) -> Result<(), QuorumError> {
-    let known = [LOCK, "lost+found", carry_over::JOURNAL, "journal.new", "quorum.log.new"];
+pub(crate) fn refuse_foreign(dir: &Path, known: &[&str]) -> Result<(), QuorumError> {
     for entry in std::fs::read_dir(dir).map_err(QuorumError::io("list the data dir", dir))? {
         let name = entry.map_err(QuorumError::io("list the data dir", dir))?.file_name();
         if !known.iter().any(|known| name == *known) {

@@ -38,6 +38,7 @@ mod service;
 mod store_tests;
 mod types;
 
+pub use carry_over::write_journal;
 pub use config::QuorumConfig;
 pub use error::QuorumError;
 pub use service::QuorumService;

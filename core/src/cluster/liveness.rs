@@ -195,6 +195,7 @@ impl Cluster {
         if up_to_date && !self.state.unfenced(id) {
             self.unfence(id, heartbeat.broker_epoch, step);
         }
+        self.settle_made_again(step);
         let requested = self.state.broker(id).is_some_and(|broker| broker.drain_requested);
         let draining = heartbeat.draining || requested;
         if draining != self.state.draining(id) {

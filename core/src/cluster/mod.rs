@@ -16,7 +16,9 @@ mod placement;
 mod preferred;
 mod probe;
 mod producer_ids;
+mod rebuild;
 mod record;
+mod recovered;
 mod registration;
 mod requested;
 mod state;
@@ -29,6 +31,7 @@ pub use effect::*;
 pub use event::*;
 pub use liveness::{Lease, Link};
 pub use note::*;
+pub use rebuild::{RebuildError, Rebuilt, rebuild};
 pub use record::*;
 pub use state::{Broker, State};
 

@@ -4,7 +4,7 @@ use super::liveness::{Link, Session, millis};
 use super::{Cluster, ConnectionId, Effect, Note, Now, Record, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use yak_protocol::error::{ErrorCode, WireError};
-use yak_protocol::ids::{BrokerId, Offset, TopicPartition};
+use yak_protocol::ids::{BrokerId, DataDirId, Offset, TopicPartition};
 use yak_protocol::message::{Durability, PartitionInfo, RegisterBroker, RegisterBrokerReply, ReplicaReport};
 
 /// The longest name, address or rack, in bytes.
@@ -138,7 +138,10 @@ impl Cluster {
             (None, Some(named)) if request.broker_id.is_some_and(|id| id != named.info.id) => {
                 Err(duplicate(named, "which has another data dir"))
             }
-            (None, Some(named)) if self.liveness.alive(named.info.id) => {
+            // Of a rebuilt journal's brokers that were not asked the disk is not known, and nobody was seen.
+            (None, Some(named))
+                if self.liveness.alive(named.info.id) && named.data_dir != DataDirId::default() =>
+            {
                 Err(duplicate(named, "which is alive with another data dir"))
             }
             (None, Some(named)) => Ok(named.info.id),

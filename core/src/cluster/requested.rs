@@ -18,12 +18,12 @@ impl Cluster {
     ) -> Result<ElectReply, WireError> {
         let old = self.state.find(&request.topic, request.partition)?.clone();
         let title = self.state.title(old.id);
-        if old.recovering {
-            let what = format!("{title} waits for its metadata to be rebuilt, so nobody may lead");
-            return Err(WireError::new(ErrorCode::Recovering, what));
-        }
         if request.unclean {
             return self.elect_unclean(request, &old, step);
+        }
+        if old.recovering {
+            let what = format!("{title} waits for its metadata to be rebuilt, so nobody may lead");
+            return Err(WireError::new(ErrorCode::Recovering, what).hint(format!("WHY {title} says how")));
         }
         let to = match request.to {
             Some(to) if old.leader == Some(to) => to,

@@ -14,11 +14,12 @@ impl Cluster {
         step: &mut Step,
     ) -> Result<ElectReply, WireError> {
         let title = self.state.title(old.id);
-        if let Some(leader) = old.leader.filter(|leader| request.to.is_none_or(|to| to == *leader)) {
+        let leader = old.leader.filter(|leader| !old.recovering && request.to.is_none_or(|to| to == *leader));
+        if let Some(leader) = leader {
             let leader_epoch = old.leader_epoch;
             return Ok(ElectReply { leader, leader_epoch, ..ElectReply::default() });
         }
-        if let Some(able) = self.candidate(old) {
+        if let Some(able) = self.candidate(old).filter(|_| !old.recovering) {
             let what = format!("broker {able} has every acknowledged record of {title} and may lead");
             return Err(refused(what, format!("nothing need be lost: ELECT {title}")));
         }
@@ -41,12 +42,16 @@ impl Cluster {
         }
         step.because(format!("an unclean election asked for by hand: {may_lose}"));
         step.note("unclean", format!("{title}: {}", step.why));
-        self.revise_one(step, old.id, |_, info| {
-            info.isr = vec![to];
-            info.elr.clear();
-            info.leader = Some(to);
-            info.unclean = Some(old.leader_epoch.next());
-        });
+        if old.recovering {
+            self.lead_again(old, to, vec![to], true, step);
+        } else {
+            self.revise_one(step, old.id, |_, info| {
+                info.isr = vec![to];
+                info.elr.clear();
+                info.leader = Some(to);
+                info.unclean = Some(old.leader_epoch.next());
+            });
+        }
         let new = self.state.partition(old.id).map_or(old.leader_epoch, |info| info.leader_epoch);
         Ok(reply(new, true))
     }

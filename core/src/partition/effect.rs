@@ -73,7 +73,7 @@ pub struct View {
     pub log_end: Offset,
     /// The end of what is on disk.
     pub synced_end: Offset,
-    /// The newest leader epoch in the log.
+    /// The leader epoch of the last record on disk; zero without one.
     pub last_epoch: LeaderEpoch,
     /// The in-sync replicas as the coordinator has them.
     pub isr: Vec<BrokerId>,

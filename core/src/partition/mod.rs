@@ -335,7 +335,7 @@ impl Replica {
             log_start: local.log.start(),
             log_end: local.log.written_end().max(local.log.start()),
             synced_end: local.log.synced_end().max(local.log.start()),
-            last_epoch: local.log.epochs().newest(),
+            last_epoch: local.log.epochs().of_last_record(local.log.synced_end()),
             isr: info.map(|info| info.isr.clone()).unwrap_or_default(),
             min_isr: info.map(|info| info.min_isr).unwrap_or_default(),
             followers: leader.map_or_else(Vec::new, |leader| {

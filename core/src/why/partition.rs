@@ -74,12 +74,7 @@ pub fn partition(facts: &PartitionFacts, now_ms: i64) -> Vec<Cause> {
     let mut causes = Vec::new();
     let info = &facts.info;
     if info.recovering {
-        let text = format!(
-            "a broker has seen a newer record of {} than the coordinator's journal holds, so nothing is decided about it",
-            facts.title
-        );
-        let next = "stop the coordinator and start it on the newest copy of its journal";
-        causes.push(Trouble::Recovering.cause(&facts.title, text, next));
+        causes.push(facts.recovering());
     } else if info.leader.is_none() {
         causes.push(facts.no_leader(now_ms));
     } else if info.isr.len() < info.min_isr as usize {
@@ -120,6 +115,35 @@ pub fn well(facts: &PartitionFacts) -> String {
 impl PartitionFacts {
     fn broker(&self, id: BrokerId) -> Option<&BrokerFacts> {
         self.brokers.iter().find(|broker| broker.id == id)
+    }
+
+    /// R15: nothing is decided about it.
+    fn recovering(&self) -> Cause {
+        let (title, info) = (&self.title, &self.info);
+        let made_again = info.isr.is_empty() && info.elr.is_empty();
+        let (text, next) = if made_again {
+            let enough = (info.replicas.len() + 1).saturating_sub(info.min_isr as usize);
+            let text = format!(
+                "the coordinators' journal was made again without the broker that led {title}; whoever has every \
+                 acknowledged record leads as soon as {enough} of {} say how far they go, if that makes it clear",
+                brokers(&info.replicas, "and"),
+            );
+            (
+                text,
+                format!(
+                    "start the brokers of its replicas; or accept a loss: yak topic elect {title} --unclean"
+                ),
+            )
+        } else {
+            let text = format!(
+                "a broker has seen a newer record of {title} than the coordinator's journal holds, so nothing is decided \
+                 about it"
+            );
+            let next = "stop the coordinator and start it on the newest copy of its journal, or make that again from what \
+                        the brokers know: yak coordinator rebuild";
+            (text, next.to_owned())
+        };
+        Trouble::Recovering.cause(title, text, next)
     }
 
     fn no_leader(&self, now_ms: i64) -> Cause {

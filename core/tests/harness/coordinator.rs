@@ -131,6 +131,19 @@ impl World {
         self.coordinator.frozen = false;
         self.coordinator.crash_in = None;
         self.start_coordinator();
+        self.knock();
+    }
+
+    /// The new one looks whether the brokers that it waits for still listen.
+    fn knock(&mut self) {
+        let Some(cluster) = &self.coordinator.cluster else { return };
+        let awaited: Vec<_> = cluster.awaited().map(|broker| (broker.id, broker.broker_epoch)).collect();
+        for (broker, broker_epoch) in awaited {
+            if self.brokers[&broker].process.is_none() && self.rng.bool() {
+                self.coverage.hit("a broker is gone when another coordinator takes over");
+                self.step_cluster(Place::Coordinator, Event::Refused { broker, broker_epoch });
+            }
+        }
     }
 
     /// The deposed coordinator's process ends.

@@ -11,8 +11,8 @@ use yak_protocol::defaults;
 use yak_protocol::error::{Action, WireError};
 use yak_protocol::ids::{BrokerId, LeaderEpoch, MetadataVersion, Offset, TopicPartition};
 use yak_protocol::message::{
-    Durability, Heartbeat, IsrProposal, LeaderInfo, ProposeIsr, RegisterBroker, RegisterBrokerReply,
-    ReplicaReport, StreamSilent,
+    Durability, Heartbeat, IsrProposal, LeaderInfo, ProposeIsr, RecollectReply, RegisterBroker,
+    RegisterBrokerReply, ReplicaReport, StreamSilent,
 };
 
 /// How often a broker's shell looks after its streams and its session.
@@ -73,27 +73,44 @@ impl World {
         process.control = Some(control);
         // The register request counts as a heartbeat for giving up on a silent coordinator.
         process.heartbeat_at = now;
-        let incarnation = process.incarnation;
-        let resume = process.broker_epoch;
-        let broker = self.broker(id);
+        let Some(request) = self.registration(id) else { return };
+        self.ask(id, Request::RegisterBroker(request), Asked::Register(now));
+    }
+
+    /// How a broker that runs registers.
+    fn registration(&self, id: BrokerId) -> Option<RegisterBroker> {
+        let broker = &self.brokers[&id];
+        let process = broker.process.as_ref()?;
         let identity = broker.disk.identity.clone();
-        let replicas = self.replica_reports(id);
-        let request = RegisterBroker {
+        Some(RegisterBroker {
             name: format!("broker-{}", id.0),
-            incarnation,
+            incarnation: process.incarnation,
             data_dir: identity.data_dir,
             cluster_id: identity.cluster_id,
             broker_id: identity.broker_id,
             stored_broker_epoch: identity.broker_epoch,
-            resume,
+            resume: process.broker_epoch,
             coordinator_epoch: identity.coordinator_epoch,
             clean_shutdown: identity.clean_shutdown,
             same_boot: identity.same_boot,
             advertise: format!("broker-{}:9700", id.0),
             rack: String::new(),
-            replicas,
+            replicas: self.replica_reports(id),
+        })
+    }
+
+    /// What a broker that runs knows of the cluster.
+    pub fn recollect(&self, id: BrokerId) -> Option<RecollectReply> {
+        let process = self.brokers[&id].process.as_ref()?;
+        let leader_info = LeaderInfo {
+            version: process.version,
+            full: true,
+            brokers: process.brokers.values().cloned().collect(),
+            topics: process.topics.values().cloned().collect(),
+            partitions: process.partitions.values().cloned().collect(),
+            ..LeaderInfo::default()
         };
-        self.ask(id, Request::RegisterBroker(request), Asked::Register(now));
+        Some(RecollectReply { broker: self.registration(id)?, leader_info, coordinator: None })
     }
 
     fn replica_reports(&self, id: BrokerId) -> Vec<ReplicaReport> {
@@ -128,14 +145,26 @@ impl World {
         let Some(process) = self.process(id) else { return };
         let Some(broker_epoch) = process.broker_epoch else { return };
         process.heartbeat_at = now + defaults::HEARTBEAT;
+        let news = std::mem::take(&mut process.damage_news);
+        let (version, draining) = (process.version, process.draining);
         let request = Heartbeat {
             broker_id: id,
             broker_epoch,
-            metadata_version: process.version,
-            draining: process.draining,
-            replicas: std::mem::take(&mut process.damage_news),
+            metadata_version: version,
+            draining,
+            replicas: news.into_iter().chain(self.leaderless(id)).collect(),
         };
         self.ask(id, Request::Heartbeat(request), Asked::Heartbeat(now));
+    }
+
+    /// How far the replicas go that nobody leads.
+    fn leaderless(&self, id: BrokerId) -> Vec<ReplicaReport> {
+        let broker = &self.brokers[&id];
+        let Some(process) = &broker.process else { return Vec::new() };
+        let leaderless = process.hosted.iter().filter(|(_, hosted)| {
+            hosted.view.leader.is_none() && hosted.view.leader_epoch > LeaderEpoch::ZERO
+        });
+        leaderless.map(|(partition, hosted)| hosted.report(*partition, &broker.disk)).collect()
     }
 
     pub fn report_silence(&mut self, id: BrokerId, leader: BrokerId, silent: Duration) {

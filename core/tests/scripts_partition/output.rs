@@ -113,7 +113,7 @@ pub fn view(before: &View, after: &View) -> String {
         .filter_map(|(before, after)| (before != after).then_some(after))
         .collect();
     if changed.is_empty() {
-        return format!("view: newest epoch in the log {:?}", after.last_epoch);
+        return format!("view: last record on disk is of {:?}", after.last_epoch);
     }
     format!("view: {}", changed.join("; "))
 }

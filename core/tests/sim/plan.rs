@@ -79,6 +79,8 @@ pub struct Plan {
     pub batches: u32,
     /// In the end the coordinator starts on an old copy of its journal.
     pub old_journal: bool,
+    /// In the end the journal is lost, and made again from what brokers know.
+    pub lost_journal: bool,
 }
 
 impl Plan {
@@ -127,6 +129,7 @@ impl Plan {
             producers: rng.usize(1..4),
             batches: rng.u32(10..40),
             old_journal: rng.u32(0..8) == 0,
+            lost_journal: rng.u32(0..6) == 0,
         }
     }
 

@@ -7,6 +7,7 @@ use crate::harness::clients::{Consumer, Producer};
 use crate::harness::coverage::Coverage;
 use crate::harness::world::Item;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use yak_core::cluster::{RebuildError, rebuild};
 use yak_core::rules::Rules;
 use yak_protocol::message::Acks;
 
@@ -76,6 +77,8 @@ impl Run {
         let failure = self.chaos(end).or_else(|| {
             if self.plan.old_journal {
                 self.second_history()
+            } else if self.plan.lost_journal {
+                self.rebuilt()
             } else {
                 self.recovery().or_else(|| self.verdict())
             }
@@ -203,6 +206,49 @@ impl Run {
         let failure = self.chaos(end);
         self.nemesis.heal(&mut self.world);
         failure.or_else(|| self.quiet(CHAOS_AFTER_MS))
+    }
+
+    /// The journal is lost in the middle of everything, and made again from what the brokers know that run.
+    /// Nothing is lost, and what can be decided is.
+    fn rebuilt(&mut self) -> Option<String> {
+        self.world.trace(|| "=== the journal is lost".to_owned());
+        self.world.end_deposed();
+        self.world.crash_coordinator();
+        let pause = self.world.rng.u64(0..3_000);
+        if let Some(failure) = self.quiet(pause) {
+            return Some(failure);
+        }
+        let answering = self.world.brokers.values().filter(|broker| broker.runs()).map(|broker| broker.id);
+        let told: Vec<_> = answering.filter_map(|id| self.world.recollect(id)).collect();
+        let rebuilt = match rebuild(&told) {
+            Ok(rebuilt) => rebuilt,
+            Err(RebuildError::Nobody | RebuildError::NothingKnown | RebuildError::Stranger(_)) => {
+                self.world.coverage.hit("nobody knows what was in the lost journal");
+                self.world.start_coordinator();
+                return self.recovery().or_else(|| self.verdict());
+            }
+            Err(error) => return Some(format!("the journal cannot be made again: {error}")),
+        };
+        self.world.coverage.hit("the journal is made again");
+        if !rebuilt.recovering.is_empty() {
+            self.world.coverage.hit("the journal is made again without a leader");
+        }
+        self.world.restart_coordinator_on(rebuilt.records);
+        let end = self.world.now + CHAOS_AFTER_MS;
+        if let Some(failure) = self.chaos(end) {
+            return Some(failure);
+        }
+        self.nemesis.heal(&mut self.world);
+        if let Some(failure) = self.quiet(CHAOS_AFTER_MS) {
+            return Some(failure);
+        }
+        let record = |id| self.world.record(id).is_some_and(|info| info.recovering);
+        if self.world.partitions.iter().any(|id| record(*id)) {
+            // Two logs of which neither is known to have everything: an operator decides.
+            self.world.coverage.hit("a partition without its journal waits for an operator");
+            return None;
+        }
+        self.recovery().or_else(|| self.verdict())
     }
 
     /// Lets time pass without faults.

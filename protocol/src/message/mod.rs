@@ -25,6 +25,7 @@ mod raft_append;
 mod raft_snapshot;
 mod raft_vote;
 mod read_range;
+mod recollect;
 mod register_broker;
 mod register_client;
 mod replicate;
@@ -55,6 +56,7 @@ pub use raft_append::*;
 pub use raft_snapshot::*;
 pub use raft_vote::*;
 pub use read_range::*;
+pub use recollect::*;
 pub use register_broker::*;
 pub use register_client::*;
 pub use replicate::*;
@@ -133,6 +135,7 @@ kinds!(
     RegisterConsumer,
     Replicate,
     ReadRange,
+    Recollect,
     RegisterBroker,
     Heartbeat,
     ProposeIsr,

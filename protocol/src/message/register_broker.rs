@@ -56,7 +56,7 @@ pub struct ReplicaReport {
     /// The highest partition epoch that it has seen.
     #[serde(default)]
     pub partition_epoch: PartitionEpoch,
-    /// The newest leader epoch in its log.
+    /// The leader epoch of its last record; zero without one.
     #[serde(default)]
     pub last_epoch: LeaderEpoch,
     /// Its synced log end.

@@ -75,6 +75,33 @@ fn replicas_stream() {
 }
 
 #[test]
+fn brokers_tell_what_they_know() {
+    let broker = RegisterBroker {
+        name: "two".to_owned(),
+        incarnation: Incarnation(1 << 100),
+        data_dir: DataDirId(2),
+        cluster_id: Some(ClusterId(3)),
+        broker_id: Some(BrokerId(2)),
+        stored_broker_epoch: BrokerEpoch(76),
+        resume: None,
+        coordinator_epoch: CoordinatorEpoch(4),
+        clean_shutdown: true,
+        same_boot: true,
+        advertise: "127.0.0.1:9702".to_owned(),
+        rack: "r2".to_owned(),
+        replicas: vec![replica_report()],
+    };
+    check_kind(
+        "recollect",
+        Role::Control,
+        &Recollect {},
+        &[],
+        &RecollectReply { broker, leader_info: leader_info(), coordinator: Some("10.0.0.1:9700".to_owned()) },
+        &["broker", "leader_info"],
+    );
+}
+
+#[test]
 fn brokers_talk_to_the_coordinator() {
     let (broker_id, broker_epoch) = (BrokerId(2), BrokerEpoch(77));
     check_kind(

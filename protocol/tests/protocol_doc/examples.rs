@@ -162,6 +162,7 @@ fn encoded(example: &Example, label: &str, bin: &Bytes) -> Encoded {
         RegisterConsumer,
         Replicate,
         ReadRange,
+        Recollect,
         RegisterBroker,
         Heartbeat,
         ProposeIsr,

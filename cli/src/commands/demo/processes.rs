@@ -29,6 +29,7 @@ impl Process {
             .env_remove("YAK_BROKERS")
             .env_remove("BROKER_ID")
             .env_remove("LEASE_BACKEND")
+            .env_remove("YAK_CONFIG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(notes)

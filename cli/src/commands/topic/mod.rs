@@ -106,6 +106,7 @@ fn health(wanted_replicas: u32, partitions: &[&PartitionInfo]) -> String {
         partitions.iter().filter(|info| (info.replicas.len() as u64) < u64::from(wanted_replicas)).count();
     let mut troubles = Vec::new();
     for (count, what) in [
+        (count(|info| info.recovering), "recovering"),
         (leaderless, "without a leader"),
         (below_min, "below min ISR"),
         (behind, "with replicas out of sync"),

@@ -388,7 +388,7 @@ pub(super) fn access_of(kind: &str) -> Access {
     use crate::message::{
         CancelMoves, ChangePeers, Consume, CoordinatorHello, DecommissionBroker, Drain, Elect,
         ElectPreferred, Hello, LeaderInfoRequest, ListMoves, Message, Metadata, MovePartitions, Offsets,
-        RaftAppend, RaftSnapshot, RaftVote, ReadRange, RegisterConsumer, ReplaceBroker, Why,
+        RaftAppend, RaftSnapshot, RaftVote, ReadRange, Recollect, RegisterConsumer, ReplaceBroker, Why,
     };
     match kind {
         Hello::KIND
@@ -409,6 +409,7 @@ pub(super) fn access_of(kind: &str) -> Access {
         | ElectPreferred::KIND
         | ChangePeers::KIND
         | CoordinatorHello::KIND
+        | Recollect::KIND
         | RaftVote::KIND
         | RaftAppend::KIND
         | RaftSnapshot::KIND => Access::Admin,

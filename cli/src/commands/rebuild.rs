@@ -1,0 +1,250 @@
+//! `yak coordinator rebuild`: a journal for coordinators that have lost theirs, from what the brokers know.
+
+use crate::context::Context;
+use crate::exit::{FAILURE, Failure, UNREACHABLE, USAGE};
+use crate::{table, text};
+use clap::Args;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use yak_core::cluster::{Rebuilt, rebuild};
+use yak_protocol::ids::BrokerId;
+use yak_protocol::message::{BrokerInfo, Recollect, RecollectReply};
+use yak_protocol::net::{ConnectOptions, Connection};
+
+/// How long one broker may take to tell what it knows.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// Make a coordinator's data dir again from what the brokers know.
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+For when the data dirs of all coordinators are lost, or older than what the brokers have seen. Stop what is
+left of the coordinators, leave the brokers running (they go on to publish and consume), and run this with any
+broker's address. Then start one coordinator on the folder; others join it as on the first day.
+
+Every broker that the cluster has is asked. One that is lost for good is named with --without; what it led
+rests until enough of the other replicas have said how far they go (`yak why` says what is missing).
+
+Examples:
+  yak coordinator rebuild --data /var/lib/yak/coordinator-2 -b 10.0.0.1:9701 --dry-run
+  yak coordinator rebuild --data /var/lib/yak/coordinator-2 -b 10.0.0.1:9701 --without b3")]
+pub struct RebuildArgs {
+    /// The folder to make; it must be empty or not exist
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Brokers, by name or number, that are lost for good
+    #[arg(long, value_delimiter = ',', value_name = "BROKER,..")]
+    pub without: Vec<String>,
+    /// Say what would be made, and make nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct Told {
+    cluster_id: String,
+    coordinator_epoch: u64,
+    brokers: Vec<String>,
+    without: Vec<String>,
+    topics: usize,
+    partitions: usize,
+    recovering: Vec<Resting>,
+    data: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Resting {
+    partition: String,
+    why: String,
+}
+
+/// Asks the brokers and writes the journal.
+///
+/// # Errors
+/// When a coordinator is still active, a broker does not answer, or the folder cannot be used.
+pub async fn run(args: RebuildArgs, context: Context) -> anyhow::Result<()> {
+    refuse_used(&args.data)?;
+    let asked = tokio::select! {
+        asked = ask_all(&context.global.brokers) => asked,
+        () = context.shutdown.cancelled() => return Err(Failure::interrupted().into()),
+    };
+    check_all_there(&asked, &args.without)?;
+    let told: Vec<RecollectReply> = asked.told.into_values().collect();
+    if let Some((broker, coordinator)) =
+        told.iter().find_map(|one| Some((&one.broker.name, one.coordinator.as_ref()?)))
+    {
+        return Err(Failure::new(
+            FAILURE,
+            format!(
+                "broker {broker} has a session with the coordinator at {coordinator}: what is made again would be a \
+                 second history; stop that coordinator first, if its journal is the one that is to be replaced"
+            ),
+        )
+        .into());
+    }
+    let rebuilt = rebuild(&told).map_err(|error| Failure::new(FAILURE, error.to_string()))?;
+    if !args.dry_run {
+        yak_coordinator::quorum::write_journal(&args.data, &rebuilt.records)?;
+    }
+    show(&rebuilt, &told, &args, &context)
+}
+
+/// A data dir that is there may be all that is left.
+fn refuse_used(data: &Path) -> Result<(), Failure> {
+    let used = std::fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_some());
+    if !used {
+        return Ok(());
+    }
+    let data = data.display();
+    Err(Failure::new(
+        USAGE,
+        format!("{data} is not empty: name a new folder with --data, and keep the old one"),
+    ))
+}
+
+/// Who told what, and who said nothing.
+struct Asked {
+    told: BTreeMap<BrokerId, RecollectReply>,
+    /// All that the newest copy of the metadata names.
+    named: BTreeMap<BrokerId, BrokerInfo>,
+    /// By address.
+    silent: BTreeMap<String, String>,
+}
+
+/// Asks those that were named, and those that these name.
+async fn ask_all(bootstrap: &[String]) -> Asked {
+    let mut asked = Asked { told: BTreeMap::new(), named: BTreeMap::new(), silent: BTreeMap::new() };
+    let mut waiting: VecDeque<String> = bootstrap.iter().cloned().collect();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    let mut newest = None;
+    while let Some(address) = waiting.pop_front() {
+        if !seen.insert(address.clone()) {
+            continue;
+        }
+        match ask(&address).await {
+            Ok(told) => {
+                waiting.extend(told.leader_info.brokers.iter().map(|broker| broker.address.clone()));
+                seen.insert(told.broker.advertise.clone());
+                if newest < Some(told.leader_info.version) {
+                    newest = Some(told.leader_info.version);
+                    asked.named =
+                        told.leader_info.brokers.iter().map(|broker| (broker.id, broker.clone())).collect();
+                }
+                if let Some(id) = told.broker.broker_id {
+                    asked.told.insert(id, told);
+                }
+            }
+            Err(why) => drop(asked.silent.insert(address, why)),
+        }
+    }
+    asked
+}
+
+async fn ask(address: &str) -> Result<RecollectReply, String> {
+    let answer = async {
+        let connected = Connection::connect(address, &ConnectOptions::default()).await;
+        let (connection, _pushes) = connected.map_err(|error| error.to_string())?;
+        let answer = connection.request(&Recollect {}, Vec::new()).await;
+        answer.map(|answer| answer.body).map_err(|error| error.to_string())
+    };
+    let limit = || format!("no answer within {} s", ANSWER_MAX.as_secs());
+    tokio::time::timeout(ANSWER_MAX, answer).await.unwrap_or_else(|_| Err(limit()))
+}
+
+/// Nobody may be left out by accident.
+fn check_all_there(asked: &Asked, without: &[String]) -> Result<(), Failure> {
+    if asked.told.is_empty() {
+        let silent: Vec<_> = asked.silent.iter().map(|(address, why)| format!("{address}: {why}")).collect();
+        return Err(Failure::new(
+            UNREACHABLE,
+            format!("no broker tells what it knows ({}); name one that runs with -b", silent.join("; ")),
+        ));
+    }
+    let given_up =
+        |broker: &BrokerInfo| without.iter().any(|one| *one == broker.name || *one == broker.id.to_string());
+    for name in without {
+        let known =
+            asked.named.values().find(|broker| *name == broker.name || *name == broker.id.to_string());
+        match known {
+            None => {
+                return Err(Failure::new(USAGE, format!("--without {name}: the cluster has no such broker")));
+            }
+            Some(broker) if asked.told.contains_key(&broker.id) => {
+                return Err(Failure::new(
+                    USAGE,
+                    format!("--without {name}: that broker answers; stop it, or do not name it"),
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    let missing =
+        asked.named.values().filter(|broker| !asked.told.contains_key(&broker.id) && !given_up(broker));
+    let missing: Vec<String> = missing
+        .map(|broker| {
+            let why = asked.silent.get(&broker.address).map_or("it was not asked", String::as_str);
+            format!("{} at {} ({why})", broker.name, broker.address)
+        })
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        UNREACHABLE,
+        format!(
+            "{} must tell what it knows, too: start it and run this again, or name it with --without if it is lost for good",
+            missing.join(", ")
+        ),
+    ))
+}
+
+fn show(
+    rebuilt: &Rebuilt,
+    told: &[RecollectReply],
+    args: &RebuildArgs,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let state = rebuilt.state();
+    let named =
+        |id: &BrokerId| state.broker(*id).map_or_else(|| id.to_string(), |broker| broker.info.name.clone());
+    let said = Told {
+        cluster_id: state.cluster_id().to_string(),
+        coordinator_epoch: state.coordinator_epoch().0,
+        brokers: told.iter().map(|one| one.broker.name.clone()).collect(),
+        without: rebuilt.missing.iter().map(named).collect(),
+        topics: state.topics().count(),
+        partitions: state.partitions().count(),
+        recovering: rebuilt
+            .recovering
+            .iter()
+            .map(|(id, why)| Resting { partition: state.title(*id), why: why.clone() })
+            .collect(),
+        data: (!args.dry_run).then(|| args.data.display().to_string()),
+    };
+    if context.json() {
+        return Ok(table::print_json(&said)?);
+    }
+    table::print_line(&format!("cluster     {}", said.cluster_id))?;
+    table::print_line(&format!("asked       {}", said.brokers.join(" ")))?;
+    if !said.without.is_empty() {
+        table::print_line(&format!("without     {}", said.without.join(" ")))?;
+    }
+    table::print_line(&format!("topics      {}", said.topics))?;
+    let on = said.partitions - said.recovering.len();
+    table::print_line(&format!(
+        "partitions  {}, {on} of them go on as they are",
+        text::thousands(said.partitions as u64)
+    ))?;
+    for resting in &said.recovering {
+        table::print_line(&format!("rests       {}: {}", resting.partition, resting.why))?;
+    }
+    let data = args.data.display();
+    table::print_line(&match said.data {
+        None => format!("journal     not written (--dry-run); it would be in {data}"),
+        Some(_) => format!(
+            "journal     {data}; start a coordinator where the brokers look for one: yak coordinator --data {data}"
+        ),
+    })?;
+    Ok(())
+}
