@@ -217,14 +217,13 @@ impl Entry {
         let epoch = LeaderEpoch(u32_at(bytes, 28));
         let mut topic = [0; 16];
         topic.copy_from_slice(&bytes[8..24]);
+        let payload = Payload { at: u32_at(bytes, 56), length: u32_at(bytes, 60), crc: u32_at(bytes, 64) };
         let change = match bytes[0] {
-            1 => Change::Append {
-                base: offset,
-                end: Offset(end),
-                epoch,
-                roll: bytes[1] & ROLL != 0,
-                payload: Payload { at: u32_at(bytes, 56), length: u32_at(bytes, 60), crc: u32_at(bytes, 64) },
-            },
+            // The header and this entry itself come before any batches.
+            1 if (payload.at as usize) < HEADER_BYTES + ENTRY_BYTES => return None,
+            1 => {
+                Change::Append { base: offset, end: Offset(end), epoch, roll: bytes[1] & ROLL != 0, payload }
+            }
             2 => Change::Truncate { to: offset, segment: end, position: u64_at(bytes, 48) },
             3 => Change::Reset { start: offset },
             4 => Change::Epoch(EpochStart { epoch, start: offset }),
