@@ -1,5 +1,8 @@
 //! One cluster machine, its journal, and brokers that are no more than what their data dirs remember.
 
+#[path = "takeover.rs"]
+mod takeover;
+
 use crate::command::{Command, number};
 use crate::show::{self, Names};
 use std::collections::BTreeMap;
@@ -22,6 +25,8 @@ const CLUSTER: ClusterId = ClusterId(1);
 /// What a broker's process and data dir remember.
 #[derive(Clone)]
 struct Broker {
+    /// What scripts call it.
+    address: String,
     name: String,
     rack: String,
     process: u128,
@@ -30,6 +35,27 @@ struct Broker {
     stored_epoch: BrokerEpoch,
     session: Option<BrokerEpoch>,
     connection: ConnectionId,
+}
+
+impl Broker {
+    /// How it registers.
+    fn registration(&self) -> RegisterBroker {
+        RegisterBroker {
+            name: self.name.clone(),
+            incarnation: Incarnation(self.process),
+            data_dir: DataDirId(self.data_dir),
+            cluster_id: self.id.map(|_| CLUSTER),
+            broker_id: self.id,
+            stored_broker_epoch: self.stored_epoch,
+            resume: self.session,
+            coordinator_epoch: CoordinatorEpoch::ZERO,
+            clean_shutdown: false,
+            same_boot: true,
+            advertise: format!("{}:9701", self.address),
+            rack: self.rack.clone(),
+            replicas: Vec::new(),
+        }
+    }
 }
 
 pub struct World {
@@ -136,6 +162,13 @@ impl World {
                 let broker = self.broker(command.word(0)?)?.id.ok_or("it has no number")?;
                 Ok(self.step(Event::ProbeAnswered { broker }))
             }
+            "gone" => {
+                let broker = self.broker(command.word(0)?)?;
+                let (id, epoch) = (broker.id.ok_or("it has no number")?, broker.stored_epoch);
+                let broker_epoch = command.number("epoch")?.map_or(epoch, BrokerEpoch);
+                Ok(self.step(Event::Refused { broker: id, broker_epoch }))
+            }
+            "rebuild" => self.rebuild(&command),
             "advance" => self.advance(&command),
             "pause" => {
                 self.now = self.now + Duration::from_millis(number(command.word(0)?)?);
@@ -168,31 +201,6 @@ impl World {
         self.step(Event::Request { connection, id, request, entropy: self.entropy << 96 })
     }
 
-    /// A coordinator that ends and starts again: once from the whole journal, once from a snapshot, and
-    /// both lead to the same state.
-    fn recover(&mut self) -> Vec<String> {
-        let before = self.cluster.state().clone();
-        let snapshot = self.cluster.snapshot();
-        let mut ignored = Vec::new();
-        let from_snapshot = Cluster::recover(self.now, self.config.clone(), snapshot, &mut ignored);
-        let mut effects = Vec::new();
-        self.cluster = Cluster::recover(self.now, self.config.clone(), self.journal.clone(), &mut effects);
-        assert_eq!(self.cluster, from_snapshot, "a snapshot leads elsewhere than the journal");
-        assert_eq!(everything_but_term(self.cluster.state()), everything_but_term(&before));
-        keep(&mut self.journal, &effects);
-        show::effects(&effects, &self.names)
-    }
-
-    /// A coordinator that starts on an old copy of its journal.
-    fn rollback(&mut self, command: &Command<'_>) -> Result<Vec<String>, String> {
-        let records = command.number("records")?.ok_or("records=N says how many are forgotten")?;
-        self.journal.truncate(self.journal.len().saturating_sub(records));
-        let mut effects = Vec::new();
-        self.cluster = Cluster::recover(self.now, self.config.clone(), self.journal.clone(), &mut effects);
-        keep(&mut self.journal, &effects);
-        Ok(show::effects(&effects, &self.names))
-    }
-
     fn new_process(&mut self, name: &str, wiped: bool) -> Result<Vec<String>, String> {
         self.next_process += 1;
         let process = self.next_process;
@@ -214,6 +222,7 @@ impl World {
         self.next_process = self.next_process.max(fresh) + 1;
         let process = self.next_process;
         let broker = self.brokers.entry(name.to_owned()).or_insert_with(|| Broker {
+            address: name.to_owned(),
             name: name.to_owned(),
             rack: String::new(),
             process,
@@ -230,25 +239,20 @@ impl World {
             broker.name = name.to_owned();
         }
         let broker = broker.clone();
+        let known = broker.registration();
         let request = RegisterBroker {
-            name: broker.name.clone(),
-            incarnation: Incarnation(broker.process),
-            data_dir: DataDirId(broker.data_dir),
             cluster_id: match command.number("cluster")? {
                 Some(id) => Some(ClusterId(id)),
-                None => broker.id.map(|_| CLUSTER),
+                None => known.cluster_id,
             },
-            broker_id: broker.id,
             stored_broker_epoch: command.number("stored")?.map_or(broker.stored_epoch, BrokerEpoch),
-            resume: broker.session,
             coordinator_epoch: command
                 .number("coordinator_epoch")?
                 .map_or_else(Default::default, CoordinatorEpoch),
             clean_shutdown: command.has("clean"),
             same_boot: !command.has("rebooted"),
-            advertise: format!("{name}:9701"),
-            rack: broker.rack.clone(),
             replicas: self.reports(command)?,
+            ..known
         };
         self.next_request += 1;
         self.entropy += 1;
