@@ -65,6 +65,11 @@ fn a_partition_is_moved_and_nothing_is_lost() {
     let said = dev.fails(2, &["topic", "move", "orders", "--to", "1,2,3"], "");
     assert!(said.contains("name one as in orders/2"), "{said}");
     dev.fails(4, &["topic", "move", "ordres/0", "--to", "1,2,3"], "");
+    for command in ["topic move orders/0 --to 1,2,3", "broker decommission 1", "broker replace 1 --by 2"] {
+        let arguments: Vec<&str> = command.split(' ').chain(["--rate", "0"]).collect();
+        let said = dev.fails(2, &arguments, "");
+        assert!(said.contains("invalid value '0' for '--rate <BYTES>'"), "{said}");
+    }
 }
 
 #[test]

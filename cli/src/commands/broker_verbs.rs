@@ -45,7 +45,7 @@ pub struct DecommissionArgs {
     #[arg(long)]
     cancel: bool,
     /// How many bytes a second each leader sends to brokers that catch up [default: as many as it can]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
     /// Change nothing, and show what would move where
     #[arg(long)]
@@ -70,7 +70,7 @@ pub struct ReplaceArgs {
     #[arg(long, value_name = "BROKER")]
     by: String,
     /// How many bytes a second each leader sends to brokers that catch up [default: as many as it can]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
     /// Change nothing, and show what would move
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! A broker that goes for good: it drains, what it holds moves to others, and it is forgotten.
 
-use super::moves::Wish;
+use super::moves::{Wish, check_rate};
 use super::{Cluster, Effect, Link, Record, Step};
 use serde::{Deserialize, Serialize};
 use yak_protocol::error::{ErrorCode, WireError};
@@ -33,6 +33,7 @@ impl Cluster {
         step: &mut Step,
     ) -> Result<DecommissionReply, WireError> {
         let id = request.broker_id;
+        check_rate(request.bytes_per_second)?;
         if self.state.is_gone(id) && !request.cancel {
             return Ok(DecommissionReply {
                 decommissioning: true,

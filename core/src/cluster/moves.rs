@@ -14,6 +14,15 @@ fn bad(message: String, hint: impl Into<String>) -> WireError {
     WireError::new(ErrorCode::BadRequest, message).hint(hint)
 }
 
+/// Refuses a throttle that lets nothing through.
+pub(super) fn check_rate(bytes_per_second: Option<u64>) -> Result<(), WireError> {
+    if bytes_per_second == Some(0) {
+        let what = "with bytes_per_second 0 nothing would ever arrive".to_owned();
+        return Err(bad(what, "name at least 1, or leave it out: then it is not throttled"));
+    }
+    Ok(())
+}
+
 /// Where a partition is to go.
 pub(super) struct Wish {
     pub id: TopicPartition,
@@ -41,6 +50,7 @@ impl Cluster {
         request: &MovePartitions,
         step: &mut Step,
     ) -> Result<MovesReply, WireError> {
+        check_rate(request.bytes_per_second)?;
         let mut wishes = Vec::with_capacity(request.moves.len());
         for wanted in &request.moves {
             let info = self.state.find(&wanted.topic, wanted.partition)?;
@@ -83,6 +93,7 @@ impl Cluster {
         step: &mut Step,
     ) -> Result<MovesReply, WireError> {
         let ReplaceBroker { dead, by, bytes_per_second, dry_run } = request;
+        check_rate(bytes_per_second)?;
         self.known_broker(dead)?;
         self.known_broker(by)?;
         if self.state.unfenced(dead) {

@@ -22,7 +22,7 @@ pub struct MoveArgs {
     #[arg(long, conflicts_with_all = ["to", "rate"])]
     cancel: bool,
     /// How many bytes a second each leader sends to brokers that catch up [default: as many as it can]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
     /// Change nothing, and show what would change
     #[arg(long)]
