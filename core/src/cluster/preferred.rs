@@ -38,7 +38,8 @@ impl Cluster {
             if moved && !request.dry_run {
                 moved = self.revise_one(step, id, |_, info| info.leader = Some(to));
             }
-            let leader_epoch = self.state.partition(id).map_or(old.leader_epoch, |info| info.leader_epoch);
+            let now = self.state.partition(id).map_or(old.leader_epoch, |info| info.leader_epoch);
+            let leader_epoch = if moved && request.dry_run { now.next() } else { now };
             let topic = self.state.topic(id.topic).map(|topic| topic.name.clone()).unwrap_or_default();
             let from = old.leader;
             elections.push(PreferredElection {
