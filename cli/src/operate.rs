@@ -141,13 +141,14 @@ impl Operator {
     }
 
     /// Asks again and again until `ask` says that nothing is waited for; says what is, whenever that changes.
+    /// `ask` only looks: what others decide meanwhile is not to be undone.
     ///
     /// # Errors
     /// What `ask` says, or Ctrl-C.
-    pub async fn wait<F>(&self, mut ask: impl FnMut() -> F) -> Result<(), Failure>
-    where
-        F: Future<Output = Result<Option<String>, Failure>>,
-    {
+    pub async fn wait(
+        &self,
+        mut ask: impl AsyncFnMut() -> Result<Option<String>, Failure>,
+    ) -> Result<(), Failure> {
         let mut said = String::new();
         let mut unanswered: Option<Instant> = None;
         loop {

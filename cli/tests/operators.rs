@@ -3,7 +3,7 @@
 
 mod cluster;
 
-use cluster::Dev;
+use cluster::{Dev, Talk};
 use serde_json::Value;
 
 fn json(text: &str) -> Value {
@@ -154,4 +154,43 @@ fn another_broker_takes_the_place_of_a_dead_one() {
     let replicas = row(&[by.parse().unwrap(), held[1], held[2]]);
     partition_when(&dev, "it has its place", |p| row(&numbers(&p["replicas"])) == replicas);
     assert_eq!(dev.ok(&["consume", "orders", "-e"], ""), "one\ntwo\n");
+}
+
+/// Waits for the end of a command; what it ended with, and said.
+fn finish(talk: Talk) -> (Option<i32>, String) {
+    let (sender, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(talk.finish()));
+    end.recv_timeout(std::time::Duration::from_secs(60)).expect("it ends")
+}
+
+#[test]
+fn who_waits_for_a_drain_does_not_undo_that_it_was_cancelled() {
+    let dev = Dev::start(3);
+    dev.ok(&["topic", "create", "orders", "-p", "1", "-r", "1"], "");
+    let leader = partition_when(&dev, "somebody leads", |p| p["leader"].is_u64())["leader"].to_string();
+    let mut waits = Talk::start(dev.yak(&["broker", "drain", &leader, "--wait"]));
+    waits.noted(&format!("broker {leader} leads 1 partition"));
+    dev.ok(&["broker", "drain", &leader, "--cancel"], "");
+    let (code, said) = finish(waits);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains(&format!("broker {leader} does not drain any more: somebody has cancelled")),
+        "{said}"
+    );
+    let now = json(&dev.ok(&["broker", "drain", &leader, "--dry-run", "--output", "json"], ""));
+    assert_eq!(now["draining"], false);
+}
+
+#[test]
+fn who_waits_for_a_decommission_does_not_undo_that_it_was_cancelled() {
+    let (dev, partition) = orders(3);
+    let goes = partition["leader"].to_string();
+    let mut waits = Talk::start(dev.yak(&["broker", "decommission", &goes, "--wait"]));
+    waits.noted("1 of 1 partition left; no broker left that does not hold orders/0");
+    dev.ok(&["broker", "decommission", &goes, "--cancel"], "");
+    let (code, said) = finish(waits);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&format!("broker {goes} is not to go any more")), "{said}");
+    let now = json(&dev.ok(&["broker", "decommission", &goes, "--dry-run", "--output", "json"], ""));
+    assert_eq!(now["decommissioning"], false);
 }

@@ -1,6 +1,7 @@
 //! `yak broker drain|decommission|replace`: what operators do with brokers.
 
 use crate::context::Context;
+use crate::exit::{self, Failure};
 use crate::operate::{self, Operator};
 use clap::Args;
 use yak_protocol::message::{
@@ -86,9 +87,15 @@ pub(super) async fn drain(args: DrainArgs, context: Context) -> anyhow::Result<(
     let ask = Drain { broker_id, draining: !args.cancel, dry_run: args.dry_run };
     let mut reply = operator.ask(&ask).await?;
     if args.wait {
+        let look = Drain { dry_run: true, ..ask };
         operator
             .wait(async || {
-                let DrainReply { leads, needed, .. } = operator.ask(&ask).await?;
+                reply = operator.ask(&look).await?;
+                let DrainReply { draining, leads, needed } = reply;
+                if !draining {
+                    let what = format!("broker {broker_id} does not drain any more");
+                    return Err(cancelled(&what, &format!("yak broker drain {broker_id}")));
+                }
                 let depends = leads > 0 || needed > 0;
                 Ok(depends.then(|| {
                     let leads = count(leads.into(), "partition");
@@ -96,15 +103,15 @@ pub(super) async fn drain(args: DrainArgs, context: Context) -> anyhow::Result<(
                 }))
             })
             .await?;
-        reply = operator.ask(&ask).await?;
     }
     let DrainReply { draining, leads, needed } = reply;
     let line = format!(
         "broker {broker_id} {}; it leads {} and is needed in sync by {needed}",
-        match (draining, args.dry_run) {
-            (true, true) => "would drain",
-            (true, false) => "drains",
-            (false, _) => "does not drain",
+        match (args.dry_run, args.cancel, draining) {
+            (true, false, _) => "would drain",
+            (true, true, _) => "would not drain",
+            (false, _, true) => "drains",
+            (false, _, false) => "does not drain",
         },
         count(leads.into(), "partition"),
     );
@@ -122,13 +129,18 @@ pub(super) async fn decommission(args: DecommissionArgs, context: Context) -> an
     };
     let mut reply = operator.ask(&ask).await?;
     if args.wait {
+        let look = DecommissionBroker { dry_run: true, ..ask };
         operator
             .wait(async || {
-                let now = operator.ask(&ask).await?;
-                Ok((!now.done).then(|| progress(&now)))
+                reply = operator.ask(&look).await?;
+                if !reply.done && !reply.decommissioning {
+                    let what =
+                        format!("broker {broker_id} is not to go any more, and holds what it holds now");
+                    return Err(cancelled(&what, &format!("yak broker decommission {broker_id}")));
+                }
+                Ok((!reply.done).then(|| progress(&reply)))
             })
             .await?;
-        reply = operator.ask(&ask).await?;
     }
     let line = match (reply.done, reply.decommissioning) {
         (true, _) => format!("broker {broker_id} is gone; its process may be stopped"),
@@ -141,7 +153,8 @@ pub(super) async fn decommission(args: DecommissionArgs, context: Context) -> an
     let mut lines = vec![line];
     if args.dry_run {
         let there = |moved: &yak_protocol::message::MoveState| {
-            format!("{}/{} would move to {}", moved.topic, moved.partition, operate::list(&moved.to))
+            let how = if moved.changed { "would move" } else { "moves" };
+            format!("{}/{} {how} to {}", moved.topic, moved.partition, operate::list(&moved.to))
         };
         lines.extend(reply.moves.iter().map(there));
         if !reply.decommissioning {
@@ -151,11 +164,18 @@ pub(super) async fn decommission(args: DecommissionArgs, context: Context) -> an
     operator.print(&lines.join("\n"), &reply)
 }
 
+/// Somebody has taken back what was waited for.
+fn cancelled(what: &str, again: &str) -> Failure {
+    let text = format!("{what}: somebody has cancelled that while it was waited for; `{again}` begins anew");
+    Failure::new(exit::FAILURE, text)
+}
+
 /// How many reasons a line of progress names.
 const REASONS_MAX: usize = 3;
 
 fn progress(reply: &DecommissionReply) -> String {
-    let waits = reply.moves.iter().filter_map(operate::waiting).chain(reply.stuck.iter().cloned());
+    let begun = reply.moves.iter().filter(|moved| !moved.changed);
+    let waits = begun.filter_map(operate::waiting).chain(reply.stuck.iter().cloned());
     let mut waits: Vec<String> = waits.collect();
     let more = waits.len().saturating_sub(REASONS_MAX);
     waits.truncate(REASONS_MAX);

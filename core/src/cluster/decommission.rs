@@ -50,7 +50,9 @@ impl Cluster {
         }
         let (wishes, stuck) = self.plan(id);
         if request.dry_run {
-            let moves = self.carry_out(wishes, request.bytes_per_second, true, step).moves;
+            let begun = self.moving_off(id).filter_map(|info| self.move_state(info.id));
+            let mut moves: Vec<_> = begun.collect();
+            moves.extend(self.carry_out(wishes, request.bytes_per_second, true, step).moves);
             let (left, of) = (self.held(id), known.map_or(self.held(id), |known| known.partitions));
             return Ok(DecommissionReply {
                 decommissioning: known.is_some(),

@@ -98,6 +98,7 @@ impl Cluster {
             return Err(refused(what, format!("`yak broker decommission {id} --cancel` lets it stay")));
         }
         if request.dry_run {
+            let draining = broker.info.draining;
             let (leads, needed) = self.dependence(id);
             return Ok(DrainReply { draining, leads, needed });
         }

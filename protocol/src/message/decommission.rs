@@ -32,7 +32,7 @@ pub struct DecommissionReply {
     pub left: u32,
     /// How many it held in the beginning.
     pub of: u32,
-    /// Those on their way.
+    /// Those on their way; with `dry_run` also those that would begin, with `changed`.
     #[serde(default)]
     pub moves: Vec<MoveState>,
     /// What the others wait for: one sentence for each partition that cannot go anywhere.

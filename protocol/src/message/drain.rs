@@ -24,7 +24,7 @@ fn yes() -> bool {
 /// What still depends on the broker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DrainReply {
-    /// Whether it drains: by request, or because it is stopping.
+    /// Whether it drains now: by request, or because it is stopping.
     pub draining: bool,
     /// How many partitions it leads, because no other in-sync replica can.
     pub leads: u32,
