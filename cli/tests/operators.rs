@@ -194,3 +194,26 @@ fn who_waits_for_a_decommission_does_not_undo_that_it_was_cancelled() {
     let now = json(&dev.ok(&["broker", "decommission", &goes, "--dry-run", "--output", "json"], ""));
     assert_eq!(now["decommissioning"], false);
 }
+
+#[test]
+fn a_preferred_leader_that_had_to_be_waited_for_leads_in_the_epoch_that_is_printed() {
+    let (mut dev, partition) = orders(3);
+    let replicas = numbers(&partition["replicas"]);
+    let preferred = replicas[0].to_string();
+    let brokers = json(&dev.ok(&["broker", "list", "--output", "json"], ""));
+    let name = brokers.as_array().unwrap().iter().find(|broker| broker["id"] == replicas[0]).unwrap();
+    let name = name["name"].as_str().unwrap().trim_start_matches('b').to_owned();
+    dev.say(&format!("kill {name}"));
+    partition_when(&dev, "another one leads", |p| p["leader"].is_u64() && p["leader"] != replicas[0]);
+    let wait = ["topic", "elect", "orders", "--preferred", "--wait", "--output", "json"];
+    let mut waits = Talk::start(dev.yak(&wait));
+    waits.noted(&format!("orders/0 waits for broker {preferred}"));
+    dev.say(&format!("start {name}"));
+    let printed = json(&waits.line())["elections"][0].clone();
+    let (code, said) = finish(waits);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(printed["waits"], Value::Null, "{printed}");
+    let look = ["topic", "elect", "orders/0", "--to", &preferred, "--dry-run", "--output", "json"];
+    let now = json(&dev.ok(&look, ""));
+    assert_eq!((&now["moved"], &now["leader_epoch"]), (&Value::Bool(false), &printed["leader_epoch"]));
+}

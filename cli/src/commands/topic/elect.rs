@@ -2,7 +2,7 @@ use crate::context::Context;
 use crate::exit::{self, Failure};
 use crate::operate::{self, Operator};
 use clap::Args;
-use yak_protocol::message::{Elect, ElectPreferred, ElectPreferredReply};
+use yak_protocol::message::{Elect, ElectPreferred, PreferredElection};
 
 /// Give the lead to another replica.
 #[derive(Args, Debug)]
@@ -104,23 +104,7 @@ async fn preferred(args: ElectArgs, context: Context) -> anyhow::Result<()> {
     let ask = ElectPreferred { topic, partition, dry_run: args.dry_run };
     let mut reply = operator.ask(&ask).await?;
     if args.wait {
-        let mut all: ElectPreferredReply = reply.clone();
-        operator
-            .wait(async || {
-                let now = operator.ask(&ask).await?;
-                let waits: Vec<String> = now
-                    .elections
-                    .iter()
-                    .filter_map(|e| e.waits.as_ref().map(|why| format!("{}/{} {why}", e.topic, e.partition)))
-                    .collect();
-                Ok((!waits.is_empty()).then(|| waits.join("\n")))
-            })
-            .await?;
-        all.elections.iter_mut().for_each(|election| {
-            election.waits = None;
-            election.moved = true;
-        });
-        reply = all;
+        all_lead(&operator, &ask, &mut reply.elections).await?;
     }
     let rows: Vec<Vec<String>> = reply
         .elections
@@ -136,4 +120,63 @@ async fn preferred(args: ElectArgs, context: Context) -> anyhow::Result<()> {
         })
         .collect();
     operator.table(&["PARTITION", "FROM", "TO", "STATUS"], &rows, &reply)
+}
+
+/// Waits until those that may not lead yet do, and notes what became of each. The others are left alone: what
+/// somebody decides about them meanwhile is not undone.
+async fn all_lead(
+    operator: &Operator,
+    ask: &ElectPreferred,
+    elections: &mut Vec<PreferredElection>,
+) -> Result<(), Failure> {
+    let look = ElectPreferred { dry_run: true, ..ask.clone() };
+    operator
+        .wait(async || {
+            let now = operator.ask(&look).await?.elections;
+            let mut all = Vec::with_capacity(elections.len());
+            for election in elections.iter() {
+                if election.waits.is_none() {
+                    all.push(election.clone());
+                    continue;
+                }
+                let partition = (&election.topic, election.partition);
+                let now = now.iter().find(|other| (&other.topic, other.partition) == partition);
+                match once_more(operator, election, now).await {
+                    Ok(election) => all.push(election),
+                    // Its topic was deleted.
+                    Err(failure) if failure.code == exit::NOT_FOUND => {}
+                    Err(failure) => return Err(failure),
+                }
+            }
+            *elections = all;
+            let waiting =
+                |e: &PreferredElection| Some(format!("{}/{} {}", e.topic, e.partition, e.waits.as_ref()?));
+            let waits: Vec<String> = elections.iter().filter_map(waiting).collect();
+            Ok((!waits.is_empty()).then(|| waits.join("\n")))
+        })
+        .await
+}
+
+/// Asks for one that had to wait, if it need not any more. `now` is how it stands; `None` = it leads.
+async fn once_more(
+    operator: &Operator,
+    before: &PreferredElection,
+    now: Option<&PreferredElection>,
+) -> Result<PreferredElection, Failure> {
+    let (topic, partition) = (before.topic.clone(), before.partition);
+    if let Some(now) = now {
+        if now.waits.is_some() {
+            return Ok(now.clone());
+        }
+        let ask = ElectPreferred { topic: Some(topic.clone()), partition: Some(partition), dry_run: false };
+        if let Some(election) = operator.ask(&ask).await?.elections.pop() {
+            return Ok(election);
+        }
+    }
+    // Somebody else gave it the lead; this says in which epoch.
+    let to = before.to;
+    let look = Elect { topic, partition, to: Some(to), unclean: false, confirm: None, dry_run: true };
+    let reply = operator.ask(&look).await?;
+    let waits = reply.moved.then(|| format!("waits for broker {to} to lead"));
+    Ok(PreferredElection { leader_epoch: reply.leader_epoch, waits, ..before.clone() })
 }
