@@ -1,8 +1,20 @@
 //! Bounds how many bytes a second go to replicas that partitions move to (rule R18).
 
 use std::time::Duration;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+
+/// How often what is throttled asks whether it still is.
+const THROTTLE_LOOK: Duration = Duration::from_secs(1);
+
+/// Where what is read goes, and what may be full.
+pub(crate) trait Room {
+    /// Whether there is room now.
+    fn has_room(&self) -> bool;
+
+    /// Waits until there is; `false` = there will be none.
+    fn room(&self) -> impl Future<Output = bool> + Send;
+}
 
 /// One for all partitions that a broker leads.
 #[derive(Default)]
@@ -25,6 +37,31 @@ impl Throttle {
         });
         if left.is_zero() { Ok(Turn(last)) } else { Err(left) }
     }
+
+    /// Waits until something may be read: there is room for it, a read is free, and it is its turn if `rate` says
+    /// that it is throttled. `None` = nobody takes it any more.
+    pub(crate) async fn wait<'a>(
+        &'a self,
+        to: &impl Room,
+        reads: &'a Semaphore,
+        rate: impl Fn() -> Option<u64>,
+    ) -> Option<(SemaphorePermit<'a>, Option<Turn<'a>>)> {
+        while to.room().await {
+            let permit = reads.acquire().await.ok()?;
+            // The rate may have changed meanwhile, or the move ended.
+            let Some(rate) = rate() else { return Some((permit, None)) };
+            match self.turn(rate).await {
+                // Whoever waits with the turn in hand holds up everybody else who is throttled.
+                Ok(turn) if to.has_room() => return Some((permit, Some(turn))),
+                Ok(_) => {}
+                Err(left) => {
+                    drop(permit);
+                    tokio::time::sleep(left.min(THROTTLE_LOOK)).await;
+                }
+            }
+        }
+        None
+    }
 }
 
 impl Turn<'_> {
@@ -37,6 +74,25 @@ impl Turn<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// A stream that takes something, or does not.
+    #[derive(Clone, Default)]
+    struct Stream(Arc<AtomicBool>);
+
+    impl Room for Stream {
+        fn has_room(&self) -> bool {
+            !self.0.load(Ordering::Relaxed)
+        }
+
+        async fn room(&self) -> bool {
+            while !self.has_room() {
+                tokio::time::sleep(THROTTLE_LOOK).await;
+            }
+            true
+        }
+    }
 
     /// Sends at once, or says how long that has to wait.
     async fn send(throttle: &Throttle, bytes: u64, rate: u64) -> Result<(), Duration> {
@@ -55,5 +111,42 @@ mod tests {
         tokio::time::advance(Duration::from_secs(10)).await;
         assert_eq!(send(&throttle, 500, 1000).await, Ok(()));
         assert!(send(&throttle, 500, 1000).await.is_err(), "time that nobody used is not saved up");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_fills_up_while_it_waits_for_its_turn_holds_up_nobody() {
+        const LONG: Duration = Duration::from_secs(1000);
+        let (throttle, reads) = (Arc::new(Throttle::default()), Arc::new(Semaphore::new(1)));
+        let (full, free) = (Stream::default(), Stream::default());
+        let turn = throttle.turn(1).await.expect("nothing was sent");
+        let waits = tokio::spawn({
+            let (throttle, reads, full) = (throttle.clone(), reads.clone(), full.clone());
+            async move { throttle.wait(&full, &reads, || Some(1)).await.map(|_| ()) }
+        });
+        while reads.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        full.0.store(true, Ordering::Relaxed);
+        drop(turn);
+        let other = tokio::time::timeout(LONG, throttle.wait(&free, &reads, || Some(1))).await;
+        assert!(matches!(other, Ok(Some((_, Some(_))))), "the other one has its turn");
+        drop(other);
+        full.0.store(false, Ordering::Relaxed);
+        assert!(waits.await.expect("no panic").is_some(), "and it has its own once there is room");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_the_rate_keeps_no_read_from_others() {
+        let (throttle, reads) = (Arc::new(Throttle::default()), Arc::new(Semaphore::new(1)));
+        let (_, turn) = throttle.wait(&Stream::default(), &reads, || Some(1)).await.expect("room");
+        turn.expect("a turn").sent(1_000_000);
+        let slow = tokio::spawn({
+            let (throttle, reads) = (throttle.clone(), reads.clone());
+            async move { throttle.wait(&Stream::default(), &reads, || Some(1)).await.map(|_| ()) }
+        });
+        tokio::time::sleep(THROTTLE_LOOK * 2).await;
+        let (_, turn) = throttle.wait(&Stream::default(), &reads, || None).await.expect("room");
+        assert!(turn.is_none() && !slow.is_finished(), "only the other one is throttled");
+        slow.abort();
     }
 }

@@ -5,7 +5,7 @@ use super::task::Task;
 use crate::broker::Broker;
 use crate::config::PUSH_BYTES;
 use crate::streams::LeaderStream;
-use crate::throttle::Turn;
+use crate::throttle::Room as _;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,6 @@ use yak_storage::{Log, ReadError};
 
 /// How long a push that could not be read waits before it is reported, so that nothing spins.
 const PUSH_RETRY: Duration = Duration::from_millis(50);
-
-/// How often a push that is throttled asks whether it still is.
-const THROTTLE_LOOK: Duration = Duration::from_secs(1);
 
 /// A push that has to be read from files.
 struct Order {
@@ -99,30 +96,22 @@ impl Order {
         view.leads && view.leader_epoch == self.leader_epoch
     }
 
-    /// Waits for the follower's turn; `None` = it is not throttled, or no longer.
-    async fn turn(&self) -> Option<Turn<'_>> {
-        while self.throttled && self.leads() && self.stream.room().await {
-            let (slow, rate) = throttled(&self.broker.cluster.partition(self.push.id)?)?;
-            if !slow.contains(&self.follower) {
-                return None;
-            }
-            match self.broker.throttle.turn(rate).await {
-                Ok(turn) => return Some(turn),
-                // The rate may change meanwhile, or the move end.
-                Err(left) => tokio::time::sleep(left.min(THROTTLE_LOOK)).await,
-            }
+    /// How many bytes a second the follower gets; `None` = it is not throttled, or no longer.
+    fn rate(&self) -> Option<u64> {
+        if !self.throttled || !self.leads() {
+            return None;
         }
-        None
+        let (slow, rate) = throttled(&self.broker.cluster.partition(self.push.id)?)?;
+        slow.contains(&self.follower).then_some(rate)
     }
 }
 
 async fn push_from_files(order: Order) {
-    let turn = order.turn().await;
-    if !order.stream.room().await {
+    // The permit bounds the share of all catching-up followers together.
+    let (stream, reads) = (order.stream.as_ref(), &order.broker.catch_up_reads);
+    let Some((permit, turn)) = order.broker.throttle.wait(stream, reads, || order.rate()).await else {
         return;
-    }
-    // Bounds the share of all catching-up followers together.
-    let Ok(permit) = order.broker.catch_up_reads.acquire().await else { return };
+    };
     let (log, from, below) = (order.log.clone(), order.push.from, order.below);
     let read =
         order.broker.tasks.blocking("read for a follower", move || log.read(from, PUSH_BYTES, below)).await;

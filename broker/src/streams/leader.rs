@@ -4,6 +4,7 @@ use super::outbox::Outbox;
 use crate::broker::Broker;
 use crate::clock;
 use crate::config::{HIGH_WATERMARK_LINGER, STREAM_ABANDONED, STREAM_FRAME_BYTES, STREAM_QUEUE_BYTES};
+use crate::throttle::Room;
 use bytes::Bytes;
 use dashmap::DashMap;
 use std::collections::BTreeSet;
@@ -148,23 +149,13 @@ impl LeaderStreams {
     }
 }
 
-impl LeaderStream {
-    /// Queues a push; returns how many bytes of batches it carries.
-    pub(crate) fn push(&self, mut push: Push, batches: Vec<Bytes>) -> u64 {
-        let bytes: usize = batches.iter().map(Bytes::len).sum();
-        push.bytes = u32::try_from(bytes).expect("a push is read with a bound far below 4 GiB");
-        self.queued.fetch_add(bytes, Ordering::Relaxed);
-        self.outbox.add(|words| words.push(push, batches));
-        bytes as u64
-    }
-
-    /// Whether reads for it may go on.
-    pub(crate) fn has_room(&self) -> bool {
+impl Room for LeaderStream {
+    fn has_room(&self) -> bool {
         self.queued.load(Ordering::Relaxed) + self.peer.queued_bytes() < STREAM_QUEUE_BYTES
     }
 
-    /// Waits until there is room; `false` = the stream has ended.
-    pub(crate) async fn room(&self) -> bool {
+    /// `false` = the stream has ended.
+    async fn room(&self) -> bool {
         while !self.has_room() {
             if self.over.load(Ordering::Relaxed) {
                 return false;
@@ -173,6 +164,17 @@ impl LeaderStream {
             let _ = timeout(STREAM_KEEP_ALIVE, self.drained.notified()).await;
         }
         !self.over.load(Ordering::Relaxed)
+    }
+}
+
+impl LeaderStream {
+    /// Queues a push; returns how many bytes of batches it carries.
+    pub(crate) fn push(&self, mut push: Push, batches: Vec<Bytes>) -> u64 {
+        let bytes: usize = batches.iter().map(Bytes::len).sum();
+        push.bytes = u32::try_from(bytes).expect("a push is read with a bound far below 4 GiB");
+        self.queued.fetch_add(bytes, Ordering::Relaxed);
+        self.outbox.add(|words| words.push(push, batches));
+        bytes as u64
     }
 
     /// Waits a moment for batches, unless there is something that cannot wait.
