@@ -29,12 +29,6 @@ impl Backend {
     pub(crate) fn steps_down(&self) -> bool {
         matches!(self, Self::Redis(_))
     }
-
-    /// Whether the journal cannot be an old copy, so that brokers that are gone need not be waited for: what they
-    /// might know is in it (rule R15). One coordinator alone knows only its own disk. `others` = it is not alone.
-    pub(crate) fn is_newest(&self, others: bool) -> bool {
-        others || matches!(self, Self::Redis(_))
-    }
 }
 
 /// Opens the log of a coordinator that is reached at `address`; with it what answers the other coordinators,

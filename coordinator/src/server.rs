@@ -134,8 +134,8 @@ impl Server {
         );
         observer.events.note("active", format!("active in coordinator epoch {}", state.coordinator_epoch()));
         history.begin_term();
-        let others = standing.borrow().peers.len() > 1;
-        let knocks = cluster.awaited().filter(|_| portrait.config.backend.is_newest(others));
+        // From an old copy of the journal, those who come back must be heard first (rule R15).
+        let knocks = cluster.awaited().filter(|_| term.newest);
         let knocks = knocks.map(|broker| knock(broker.clone())).collect();
         Self {
             cluster,

@@ -60,7 +60,7 @@ fn report(partition: u32, leader_epoch: u32) -> ReplicaReport {
     ReplicaReport {
         id: id(partition),
         leader_epoch: LeaderEpoch(leader_epoch),
-        partition_epoch: PartitionEpoch(0),
+        partition_epoch: PartitionEpoch(9),
         last_epoch: LeaderEpoch(leader_epoch),
         log_end: Offset(10),
         high_watermark: Offset(10),
@@ -100,7 +100,8 @@ fn what_all_know_goes_on_as_it_is_with_every_session() {
     let rebuilt = rebuild(&all(Some(1))).unwrap();
     assert_eq!((rebuilt.recovering.clone(), rebuilt.missing.clone()), (Vec::new(), Vec::new()));
     let state = rebuilt.state();
-    assert_eq!((state.cluster_id(), state.coordinator_epoch()), (CLUSTER, CoordinatorEpoch(3)));
+    assert_eq!(state.cluster_id(), CLUSTER);
+    assert!(state.coordinator_epoch() > CoordinatorEpoch(3));
     assert!(state.version() > MetadataVersion(40), "every broker takes what comes now");
     assert_eq!(state.partition(id(0)), Some(&partition(0, Some(1))));
     for n in 1..=3 {
@@ -114,50 +115,90 @@ fn what_all_know_goes_on_as_it_is_with_every_session() {
 #[test]
 fn the_newest_copy_counts() {
     let mut all = all(Some(1));
-    all[1].leader_info =
-        copy(41, vec![PartitionInfo { leader_epoch: LeaderEpoch(5), ..partition(0, Some(3)) }]);
+    let newer = PartitionInfo {
+        leader_epoch: LeaderEpoch(5),
+        partition_epoch: PartitionEpoch(10),
+        ..partition(0, Some(3))
+    };
+    all[1].leader_info = copy(41, vec![newer.clone()]);
+    all[2].broker.replicas[0].leader_epoch = LeaderEpoch(5);
+    all[2].broker.replicas[0].partition_epoch = PartitionEpoch(10);
     let rebuilt = rebuild(&all).unwrap();
     assert_eq!(rebuilt.recovering, []);
     let state = rebuilt.state();
-    assert_eq!(state.partition(id(0)).unwrap().leader, Some(BrokerId(3)));
+    assert_eq!(state.partition(id(0)), Some(&newer));
     assert_eq!(state.partition(id(1)), None, "it was deleted after the older copies");
 }
 
-#[test]
-fn a_partition_rests_if_its_leader_was_not_asked() {
-    let two: Vec<_> = all(Some(1)).into_iter().skip(1).collect();
-    let rebuilt = rebuild(&two).unwrap();
-    assert_eq!(rebuilt.missing, [BrokerId(1)]);
-    let [(resting, why)] = &rebuilt.recovering[..] else { panic!("{rebuilt:?}") };
-    assert_eq!(*resting, id(0));
-    assert!(why.contains("broker 1, which led it, was not asked"), "{why}");
+/// Why partition 0 rests.
+fn doubt(told: &[RecollectReply]) -> String {
+    let rebuilt = rebuild(told).unwrap();
+    let found = rebuilt.recovering.iter().find(|(resting, _)| *resting == id(0));
+    let why = found.unwrap_or_else(|| panic!("it goes on: {rebuilt:?}")).1.clone();
     let state = rebuilt.state();
     let info = state.partition(id(0)).unwrap();
-    assert!(info.recovering && info.partition_epoch > PartitionEpoch(9), "every replica takes it");
-    assert!(info.leader.is_none() && info.isr.is_empty(), "nobody is known to have everything: {info:?}");
-    assert!(!state.partition(id(1)).unwrap().recovering);
+    assert!(
+        info.recovering && info.leader.is_none() && info.isr.is_empty() && info.elr.is_empty(),
+        "{info:?}"
+    );
+    assert!(info.partition_epoch > PartitionEpoch(9), "every replica takes it: {info:?}");
+    why
+}
+
+#[test]
+fn a_partition_rests_if_its_leader_was_not_asked_and_others_go_on_above_what_it_may_have_heard() {
+    let two: Vec<_> = all(Some(1)).into_iter().skip(1).collect();
+    assert!(doubt(&two).contains("broker 1, which led it, was not asked"), "{}", doubt(&two));
+    let rebuilt = rebuild(&two).unwrap();
+    assert_eq!(rebuilt.missing, [BrokerId(1)]);
+    let state = rebuilt.state();
+    let other = state.partition(id(1)).unwrap();
+    assert!(!other.recovering && other.leader == Some(BrokerId(2)));
+    assert!(other.leader_epoch > LeaderEpoch(1000), "{other:?}");
+    assert!(state.coordinator_epoch() > CoordinatorEpoch(1000));
     // Whatever comes back as broker 1 has lost what it had (rule R12): its disk is not known.
     let missing = state.broker(BrokerId(1)).unwrap();
-    assert_eq!((missing.info.fenced, missing.data_dir), (false, DataDirId::default()));
+    assert_eq!(missing.confirmed, Some((DataDirId::default(), BrokerEpoch(1))));
 }
 
 #[test]
 fn a_partition_rests_if_a_replica_has_seen_more_than_the_newest_copy() {
     let mut all = all(Some(1));
     all[2].broker.replicas[0].leader_epoch = LeaderEpoch(6);
-    let rebuilt = rebuild(&all).unwrap();
-    assert_eq!(rebuilt.recovering.len(), 1);
-    let state = rebuilt.state();
-    let info = state.partition(id(0)).unwrap();
-    assert!(info.recovering && info.leader.is_none() && info.leader_epoch == LeaderEpoch(6), "{info:?}");
+    assert!(doubt(&all).contains("a replica has seen leader epoch 6"));
 }
 
 #[test]
-fn without_a_leader_everybody_who_may_lead_must_be_asked() {
-    assert_eq!(rebuild(&all(None)).unwrap().recovering, []);
-    let two: Vec<_> = all(None).into_iter().skip(1).collect();
-    let rebuilt = rebuild(&two).unwrap();
-    assert!(rebuilt.recovering[0].1.contains("broker 1, which may lead it"), "{rebuilt:?}");
+fn a_partition_rests_if_its_leader_was_restarted_or_has_not_heard_of_the_newest_record() {
+    let mut restarted = all(Some(1));
+    restarted[0].broker.resume = None;
+    assert!(doubt(&restarted).contains("has been restarted"));
+    let mut behind = all(Some(1));
+    behind[0].broker.replicas[0].partition_epoch = PartitionEpoch(8);
+    assert!(doubt(&behind).contains("has not heard of this record"));
+}
+
+#[test]
+fn a_partition_rests_if_others_could_follow_another_leader() {
+    let one: Vec<_> = all(Some(1)).into_iter().take(1).collect();
+    assert!(doubt(&one).contains("1 of its replicas were asked: 2 are needed"), "{}", doubt(&one));
+    let two: Vec<_> = all(Some(1)).into_iter().take(2).collect();
+    assert_eq!(rebuild(&two).unwrap().recovering, []);
+}
+
+#[test]
+fn a_partition_without_a_leader_rests_until_it_is_clear_who_has_everything() {
+    assert!(doubt(&all(None)).contains("it had no leader"));
+}
+
+#[test]
+fn who_drained_drains() {
+    let mut all = all(Some(1));
+    for one in &mut all {
+        one.leader_info.brokers[1].draining = true;
+    }
+    let rebuilt = rebuild(&all).unwrap();
+    assert!(rebuilt.state().broker(BrokerId(2)).unwrap().info.draining);
 }
 
 #[test]

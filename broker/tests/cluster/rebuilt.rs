@@ -136,5 +136,8 @@ async fn too_few_replicas_rest_until_an_operator_decides_and_others_go_on() {
     assert!(elected.may_lose.is_some_and(|text| text.contains("has the records of orders/0 below 1")));
     let after = heard(&cluster, |info| info.leader.is_some()).await;
     assert_eq!(after.unclean, Some(after.leader_epoch), "{after:?}");
+    // One replica in sync is below the min ISR: it commits nothing alone.
+    cluster.start_broker((leader + 1) % 3).await;
+    cluster.partition_when("two are in sync", "orders", 0, |info| info.isr.len() == 2).await;
     kept.check(&cluster.leader_client("orders", 0).await.read_all("orders", 0).await);
 }

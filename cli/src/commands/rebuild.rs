@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use yak_core::cluster::{Rebuilt, rebuild};
+use yak_core::cluster::{RebuildError, Rebuilt, rebuild};
 use yak_protocol::ids::BrokerId;
 use yak_protocol::message::{BrokerInfo, Recollect, RecollectReply};
 use yak_protocol::net::{ConnectOptions, Connection};
@@ -21,7 +21,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 #[command(after_long_help = "\
 For when the data dirs of all coordinators are lost, or older than what the brokers have seen. Stop what is
 left of the coordinators, leave the brokers running (they go on to publish and consume), and run this with any
-broker's address. Then start one coordinator on the folder; others join it as on the first day.
+broker's address. Then start one coordinator on the folder, where the brokers look for one. Others are started
+on empty folders with --peers, and let in with `yak coordinator peers add`.
 
 Every broker that the cluster has is asked. One that is lost for good is named with --without; what it led
 rests until enough of the other replicas have said how far they go (`yak why` says what is missing).
@@ -70,7 +71,7 @@ pub async fn run(args: RebuildArgs, context: Context) -> anyhow::Result<()> {
         () = context.shutdown.cancelled() => return Err(Failure::interrupted().into()),
     };
     check_all_there(&asked, &args.without)?;
-    let told: Vec<RecollectReply> = asked.told.into_values().collect();
+    let told = asked.told;
     if let Some((broker, coordinator)) =
         told.iter().find_map(|one| Some((&one.broker.name, one.coordinator.as_ref()?)))
     {
@@ -83,16 +84,28 @@ pub async fn run(args: RebuildArgs, context: Context) -> anyhow::Result<()> {
         )
         .into());
     }
-    let rebuilt = rebuild(&told).map_err(|error| Failure::new(FAILURE, error.to_string()))?;
+    let rebuilt = rebuild(&told).map_err(|error| refused(&error, &told))?;
     if !args.dry_run {
         yak_coordinator::quorum::write_journal(&args.data, &rebuilt.records)?;
     }
     show(&rebuilt, &told, &args, &context)
 }
 
+fn refused(error: &RebuildError, told: &[RecollectReply]) -> Failure {
+    let asked: Vec<&str> = told.iter().map(|one| one.broker.name.as_str()).collect();
+    let hint = match error {
+        RebuildError::NothingKnown => "; brokers that were not restarted know more: name them with -b",
+        _ => "",
+    };
+    Failure::new(FAILURE, format!("{error} (asked: {}){hint}", asked.join(", ")))
+}
+
 /// A data dir that is there may be all that is left.
 fn refuse_used(data: &Path) -> Result<(), Failure> {
-    let used = std::fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_some());
+    let foreign = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.file_name() != "lost+found")
+    };
+    let used = std::fs::read_dir(data).is_ok_and(|mut entries| entries.any(foreign));
     if !used {
         return Ok(());
     }
@@ -105,16 +118,23 @@ fn refuse_used(data: &Path) -> Result<(), Failure> {
 
 /// Who told what, and who said nothing.
 struct Asked {
-    told: BTreeMap<BrokerId, RecollectReply>,
+    /// Each process once.
+    told: Vec<RecollectReply>,
     /// All that the newest copy of the metadata names.
     named: BTreeMap<BrokerId, BrokerInfo>,
     /// By address.
     silent: BTreeMap<String, String>,
 }
 
+impl Asked {
+    fn answers(&self, id: BrokerId) -> bool {
+        self.told.iter().any(|one| one.broker.broker_id == Some(id))
+    }
+}
+
 /// Asks those that were named, and those that these name.
 async fn ask_all(bootstrap: &[String]) -> Asked {
-    let mut asked = Asked { told: BTreeMap::new(), named: BTreeMap::new(), silent: BTreeMap::new() };
+    let mut asked = Asked { told: Vec::new(), named: BTreeMap::new(), silent: BTreeMap::new() };
     let mut waiting: VecDeque<String> = bootstrap.iter().cloned().collect();
     let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut newest = None;
@@ -131,8 +151,9 @@ async fn ask_all(bootstrap: &[String]) -> Asked {
                     asked.named =
                         told.leader_info.brokers.iter().map(|broker| (broker.id, broker.clone())).collect();
                 }
-                if let Some(id) = told.broker.broker_id {
-                    asked.told.insert(id, told);
+                let known = |one: &RecollectReply| one.broker.incarnation == told.broker.incarnation;
+                if !asked.told.iter().any(known) {
+                    asked.told.push(told);
                 }
             }
             Err(why) => drop(asked.silent.insert(address, why)),
@@ -146,7 +167,10 @@ async fn ask(address: &str) -> Result<RecollectReply, String> {
         let connected = Connection::connect(address, &ConnectOptions::default()).await;
         let (connection, _pushes) = connected.map_err(|error| error.to_string())?;
         let answer = connection.request(&Recollect {}, Vec::new()).await;
-        answer.map(|answer| answer.body).map_err(|error| error.to_string())
+        let told = answer.map(|answer| answer.body).map_err(|error| error.to_string())?;
+        // With an empty disk it knows nothing, and has no number.
+        let member = told.broker.cluster_id.is_some() && told.broker.broker_id.is_some();
+        if member { Ok(told) } else { Err("it has never been part of a cluster".to_owned()) }
     };
     let limit = || format!("no answer within {} s", ANSWER_MAX.as_secs());
     tokio::time::timeout(ANSWER_MAX, answer).await.unwrap_or_else(|_| Err(limit()))
@@ -170,7 +194,7 @@ fn check_all_there(asked: &Asked, without: &[String]) -> Result<(), Failure> {
             None => {
                 return Err(Failure::new(USAGE, format!("--without {name}: the cluster has no such broker")));
             }
-            Some(broker) if asked.told.contains_key(&broker.id) => {
+            Some(broker) if asked.answers(broker.id) => {
                 return Err(Failure::new(
                     USAGE,
                     format!("--without {name}: that broker answers; stop it, or do not name it"),
@@ -179,8 +203,7 @@ fn check_all_there(asked: &Asked, without: &[String]) -> Result<(), Failure> {
             Some(_) => {}
         }
     }
-    let missing =
-        asked.named.values().filter(|broker| !asked.told.contains_key(&broker.id) && !given_up(broker));
+    let missing = asked.named.values().filter(|broker| !asked.answers(broker.id) && !given_up(broker));
     let missing: Vec<String> = missing
         .map(|broker| {
             let why = asked.silent.get(&broker.address).map_or("it was not asked", String::as_str);

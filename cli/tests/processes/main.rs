@@ -15,6 +15,7 @@ mod leaders;
 mod netcat;
 mod peers;
 mod power;
+mod rebuild;
 mod rubbish;
 mod settings;
 mod start_up;

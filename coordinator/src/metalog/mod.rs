@@ -31,6 +31,8 @@ pub struct Term {
     pub records: Vec<Record>,
     /// Whether there was nothing before, so that a new cluster was made just now.
     pub created: bool,
+    /// Whether it cannot be an old copy: others, or a server that syncs every write, say what is the newest.
+    pub newest: bool,
 }
 
 /// Why a coordinator is not, or no longer, the active one.

@@ -197,7 +197,8 @@ impl Quorum {
                 let Begun { records, created } = *begun;
                 self.term = Some(Held { epoch, raft_term });
                 self.tidy();
-                Ok(Some(Term { records, created }))
+                let voters = self.node.metrics().membership_config.membership().voter_ids().count();
+                Ok(Some(Term { records, created, newest: voters > 1 }))
             }
             Ok(Outcome::Done | Outcome::Fenced(_)) | Err(Lost::Deposed(_)) => Ok(None),
             Err(Lost::Fatal(error)) => Err(error),

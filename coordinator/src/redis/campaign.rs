@@ -109,7 +109,10 @@ impl RedisLog {
         };
         let keeper = Keeper::start(shared.clone(), token, sent);
         match self.read(&mut link, &keeper).await {
-            Ok(journal) => self.begin(link, token, keeper, journal).await,
+            Ok(journal) => {
+                let newest = survey.durability == Durability::Synced;
+                self.begin(link, token, keeper, journal, newest).await
+            }
             Err(Unread::Trouble(trouble)) => Err(trouble),
             Err(Unread::Damaged(words)) => {
                 drop(keeper);
@@ -207,6 +210,7 @@ impl RedisLog {
         token: u64,
         keeper: Keeper,
         mut journal: Reading,
+        newest: bool,
     ) -> Result<Step, Trouble> {
         let shared = &self.shared;
         let created = journal.end.is_none();
@@ -227,7 +231,7 @@ impl RedisLog {
         if tenure.remaining().is_zero() {
             return Err(Trouble::Refused("the lease ran out before the term had begun".to_owned()));
         }
-        Ok(Step::Won(Box::new(tenure), Term { records, created }))
+        Ok(Step::Won(Box::new(tenure), Term { records, created, newest }))
     }
 
     /// Reads the journal, to its end: nobody else adds to it from now on.

@@ -21,7 +21,7 @@ pub struct Decommission {
     pub bytes_per_second: Option<u64>,
 }
 
-fn gone(id: BrokerId) -> WireError {
+pub(super) fn gone(id: BrokerId) -> WireError {
     WireError::new(ErrorCode::Decommissioned, format!("broker {id} was decommissioned: it is gone for good"))
         .hint("stop its process; with an empty data dir it can join as a new broker")
 }
@@ -158,6 +158,7 @@ impl Cluster {
         step.note("decommission", format!("broker {id} holds nothing any more and is forgotten"));
         let Some(data_dir) = self.state.broker(id).map(|broker| broker.data_dir) else { return };
         self.record(step, Record::BrokerGone { id, data_dir });
+        self.liveness.reports.retain(|(of, _), _| *of != id);
         if let Some(session) = self.liveness.sessions.remove(&id)
             && let Link::Connected(connection) = session.link
         {

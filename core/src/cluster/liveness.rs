@@ -190,7 +190,9 @@ impl Cluster {
             step.last.push(Effect::Push(connection, self.state.leader_info()));
         }
         self.hear_of_newer_records(id, &heartbeat.replicas, step);
-        self.liveness.reports.extend(heartbeat.replicas.iter().map(|report| ((id, report.id), *report)));
+        let known = heartbeat.replicas.iter().filter(|report| self.state.partition(report.id).is_some());
+        let known: Vec<_> = known.map(|report| ((id, report.id), *report)).collect();
+        self.liveness.reports.extend(known);
         self.hear_of_troubles(id, &heartbeat.replicas, step);
         if up_to_date && !self.state.unfenced(id) {
             self.unfence(id, heartbeat.broker_epoch, step);

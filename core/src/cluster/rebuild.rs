@@ -2,11 +2,13 @@
 //! a journal: Viewstamped Replication's view change asks in the same way who has seen the newest).
 //!
 //! Without a coordinator no record changes: no election, no other ISR. So where the leader that the newest known
-//! record names is among those who answer, that record is the last one that had an effect, since the leader must
-//! have known any later one. Such a partition goes on as it is, without so much as a pause. Where the leader does
-//! not answer, it may know a newer record than everybody else; the partition is marked `recovering` and rests
-//! until it is clear who has everything (`recovered`).
+//! record names is among those who answer, has not been restarted, acts by that very record, and is joined by so
+//! many replicas that no `min_isr` of them are left that could have followed another leader, that record is the last
+//! one that had an effect. Such a partition goes on as it is, without so much as a pause. Of any other nobody knows
+//! whether there is a newer record; it is marked `recovering` and rests until it is clear who has everything
+//! (`recovered`).
 
+use super::recovered::LEAP;
 use super::{Record, State};
 use std::collections::{BTreeMap, BTreeSet};
 use yak_protocol::ids::{
@@ -86,9 +88,8 @@ pub fn rebuild(told: &[RecollectReply]) -> Result<Rebuilt, RebuildError> {
     let cluster_id = told.iter().find_map(|told| told.broker.cluster_id).unwrap_or_default();
     let epoch = told.iter().map(|told| told.broker.coordinator_epoch).max().unwrap_or_default();
     let mut records = vec![Record::Cluster { cluster_id }];
-    if epoch > CoordinatorEpoch::ZERO {
-        records.push(Record::CoordinatorEpoch { epoch });
-    }
+    // A coordinator that was thought lost, and is started again, is in another term, and an earlier one.
+    records.push(Record::CoordinatorEpoch { epoch: CoordinatorEpoch(epoch.0 + u64::from(LEAP)) });
     let missing: Vec<BrokerId> =
         newest.brokers.iter().map(|broker| broker.id).filter(|id| !brokers.contains_key(id)).collect();
     register(newest, &brokers, &mut records);
@@ -97,11 +98,21 @@ pub fn rebuild(told: &[RecollectReply]) -> Result<Rebuilt, RebuildError> {
     let mut recovering = Vec::new();
     for info in &newest.partitions {
         let mut info = info.clone();
-        if let Some(why) = doubt(&info, &brokers, &seen) {
-            seen.rest(&mut info);
-            recovering.push((info.id, why));
-        }
+        let asked: Vec<BrokerId> =
+            info.replicas.iter().copied().filter(|id| brokers.contains_key(id)).collect();
+        let Some(why) = doubt(&info, &brokers, &asked, &seen) else {
+            if asked.len() < info.replicas.len() {
+                // The others may have heard of epochs that nobody else has.
+                seen.leap(&mut info);
+            }
+            records.push(Record::Partition(info));
+            continue;
+        };
+        seen.rest(&mut info);
+        recovering.push((info.id, why));
+        let id = info.id;
         records.push(Record::Partition(info));
+        records.push(Record::MadeAgain { id, witnesses: asked });
     }
     troubles(newest, &brokers, &mut records);
     records.push(Record::Version { version: newest.version.next() });
@@ -158,9 +169,15 @@ fn register(newest: &LeaderInfo, told: &BTreeMap<BrokerId, &RecollectReply>, rec
             lost: Vec::new(),
         });
     }
-    for known in newest.brokers.iter().filter(|known| !known.fenced) {
-        let holds = told.get(&known.id).map(|one| &one.broker).filter(|broker| broker.resume.is_some());
-        records.push(Record::Fence { id: known.id, fenced: false, confirmed: holds.map(session_of) });
+    let known = |id: &BrokerId| newest.brokers.iter().find(|known| known.id == *id);
+    let asked = told.iter().map(|(id, one)| (*id, session_of(&one.broker)));
+    let others = newest.brokers.iter().filter(|known| !told.contains_key(&known.id));
+    for (id, epoch) in asked.chain(others.map(|known| (known.id, known.broker_epoch))) {
+        let fenced = known(&id).is_none_or(|known| known.fenced);
+        records.push(Record::Fence { id, fenced, confirmed: Some(epoch) });
+        if known(&id).is_some_and(|known| known.draining) {
+            records.push(Record::Drain { id, draining: true, requested: true });
+        }
     }
 }
 
@@ -197,10 +214,22 @@ impl Seen {
         info.isr.clear();
         info.elr.clear();
     }
+
+    /// The record goes on, above all epochs that can have been given out.
+    fn leap(&self, info: &mut PartitionInfo) {
+        let (leader_epoch, partition_epoch) = self.of(info);
+        info.leader_epoch = LeaderEpoch(info.leader_epoch.max(leader_epoch).0 + LEAP);
+        info.partition_epoch = info.partition_epoch.max(partition_epoch).next();
+    }
 }
 
 /// Why the newest known record need not be the last one; `None` if it is.
-fn doubt(info: &PartitionInfo, told: &BTreeMap<BrokerId, &RecollectReply>, seen: &Seen) -> Option<String> {
+fn doubt(
+    info: &PartitionInfo,
+    told: &BTreeMap<BrokerId, &RecollectReply>,
+    asked: &[BrokerId],
+    seen: &Seen,
+) -> Option<String> {
     let (leader_epoch, partition_epoch) = seen.of(info);
     if leader_epoch > info.leader_epoch || partition_epoch > info.partition_epoch {
         return Some(format!(
@@ -211,17 +240,32 @@ fn doubt(info: &PartitionInfo, told: &BTreeMap<BrokerId, &RecollectReply>, seen:
     if info.recovering {
         return Some("it was recovering before".to_owned());
     }
-    match info.leader {
-        Some(leader) if !told.contains_key(&leader) => {
-            Some(format!("broker {leader}, which led it, was not asked: it may know a newer record"))
-        }
-        Some(_) => None,
-        None => {
-            info.isr.iter().chain(&info.elr).find(|member| !told.contains_key(member)).map(|member| {
-                format!("it had no leader, and broker {member}, which may lead it, was not asked")
-            })
-        }
+    let Some(leader) = info.leader else { return Some("it had no leader".to_owned()) };
+    let Some(one) = told.get(&leader) else {
+        return Some(format!("broker {leader}, which led it, was not asked: it may know a newer record"));
+    };
+    let acts = one.broker.replicas.iter().any(|report| {
+        report.id == info.id
+            && report.leader_epoch == info.leader_epoch
+            && report.partition_epoch >= info.partition_epoch
+    });
+    if one.broker.resume.is_none() || !acts {
+        return Some(format!(
+            "broker {leader}, which led it, has been restarted or has not heard of this record"
+        ));
     }
+    let enough = enough(info);
+    (asked.len() < enough).then(|| {
+        format!(
+            "{} of its replicas were asked: {enough} are needed to know that nobody else leads it",
+            asked.len()
+        )
+    })
+}
+
+/// How many replicas any set of `min_isr` others must meet.
+pub(super) fn enough(info: &PartitionInfo) -> usize {
+    (info.replicas.len() + 1).saturating_sub(info.min_isr as usize).max(1)
 }
 
 /// Replicas that are damaged or have stopped themselves.

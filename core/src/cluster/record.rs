@@ -87,6 +87,14 @@ pub enum Record {
     },
     /// A partition's record changed.
     Partition(PartitionInfo),
+    /// In a rebuilt journal, beside a partition's record: nobody is known to have everything, and these replicas'
+    /// word counts for who has. It ends with the record that makes somebody lead.
+    MadeAgain {
+        /// Which partition.
+        id: TopicPartition,
+        /// The brokers that were asked, without those that have lost something since.
+        witnesses: Vec<BrokerId>,
+    },
     /// A replica was found damaged below its synced end, or is whole again (rule R17).
     Damage {
         /// On which broker.

@@ -5,19 +5,17 @@
 //! and whose log holds all that theirs hold has everything that was acknowledged. They rest: no other set of
 //! replicas is left that could commit more meanwhile.
 
-use super::{Change, Cluster, Note, Record, Step};
+use super::rebuild::enough;
+use super::{Change, Cluster, Note, Record, State, Step};
 use yak_protocol::ids::{BrokerId, LeaderEpoch, PartitionEpoch, TopicPartition};
 use yak_protocol::message::{PartitionInfo, ReplicaReport};
 
-/// Whether the record is one that was made again without its leader: nobody is known to have everything.
-pub(super) fn is_made_again(info: &PartitionInfo) -> bool {
-    info.recovering && info.isr.is_empty() && info.elr.is_empty()
-}
+/// By how much an epoch grows that must be above all that nobody here has heard of.
+pub(super) const LEAP: u32 = 1 << 16;
 
 /// The replica that has everything, and all whose logs are the same; `None` = that cannot be told from these.
 fn decide(info: &PartitionInfo, told: &[(BrokerId, ReplicaReport)]) -> Option<Vec<BrokerId>> {
-    let enough = (info.replicas.len() + 1).saturating_sub(info.min_isr as usize).max(1);
-    if told.len() < enough {
+    if told.len() < enough(info) {
         return None;
     }
     let newest = told.iter().map(|(_, report)| report.leader_epoch).max()?.max(info.leader_epoch);
@@ -31,18 +29,28 @@ fn decide(info: &PartitionInfo, told: &[(BrokerId, ReplicaReport)]) -> Option<Ve
     comparable.then(|| have_it.collect())
 }
 
+impl State {
+    /// The partitions of a rebuilt journal of which nobody is known to have everything, each with the brokers whose
+    /// word counts for who has.
+    pub fn made_again(&self) -> impl Iterator<Item = (TopicPartition, &[BrokerId])> {
+        self.made_again.iter().map(|(id, witnesses)| (*id, witnesses.as_slice()))
+    }
+}
+
 impl Cluster {
     /// Decides what can be decided by now.
     pub(super) fn settle_made_again(&mut self, step: &mut Step) {
-        let waiting: Vec<TopicPartition> =
-            self.state.partitions().filter(|info| is_made_again(info)).map(|info| info.id).collect();
+        let waiting: Vec<TopicPartition> = self.state.made_again().map(|(id, _)| id).collect();
         for id in waiting {
-            let Some(old) = self.state.partition(id).cloned() else { continue };
+            let Some(old) = self.state.partition(id).filter(|info| info.recovering).cloned() else {
+                continue;
+            };
             let told = self.resting(&old);
             let Some(mut isr) = decide(&old, &told) else { continue };
-            // The first of the replicas, as in any election.
-            let Some(leader) = old.replicas.iter().copied().find(|id| isr.contains(id)) else { continue };
             isr.sort_unstable();
+            let Some(leader) = self.candidate(&PartitionInfo { isr: isr.clone(), ..old.clone() }) else {
+                continue;
+            };
             let (told, title) = (told.len(), self.state.title(id));
             step.note(
                 "recovered",
@@ -53,12 +61,31 @@ impl Cluster {
         }
     }
 
-    /// What the live replicas have said that act by this record: they rest.
+    /// What the live replicas have said whose word counts and that act by this record: they rest.
     fn resting(&self, info: &PartitionInfo) -> Vec<(BrokerId, ReplicaReport)> {
-        let able =
-            info.replicas.iter().filter(|id| self.able(**id, info) && !self.state.damaged(**id, info.id));
+        let witnesses = self.state.made_again().find(|(id, _)| *id == info.id);
+        let witnesses = witnesses.map(|(_, witnesses)| witnesses).unwrap_or_default();
+        let able = witnesses.iter().filter(|id| {
+            info.replicas.contains(id) && self.able(**id, info) && !self.state.damaged(**id, info.id)
+        });
         let told = able.filter_map(|id| Some((*id, *self.liveness.reports.get(&(*id, info.id))?)));
         told.filter(|(_, report)| report.partition_epoch >= info.partition_epoch && !report.damaged).collect()
+    }
+
+    /// R12: who came back with less cannot tell who has everything.
+    pub(super) fn disbelieve(&mut self, broker: BrokerId, lost: &[TopicPartition], step: &mut Step) {
+        let fewer: Vec<Record> = self
+            .state
+            .made_again()
+            .filter(|(id, witnesses)| lost.contains(id) && witnesses.contains(&broker))
+            .map(|(id, witnesses)| Record::MadeAgain {
+                id,
+                witnesses: witnesses.iter().copied().filter(|witness| *witness != broker).collect(),
+            })
+            .collect();
+        for record in fewer {
+            self.record(step, record);
+        }
     }
 
     /// The partition no longer recovers: the broker leads it in an epoch above all that were ever seen. `unclean`: it
@@ -75,7 +102,8 @@ impl Cluster {
         let said: Vec<ReplicaReport> = old.replicas.iter().filter_map(said).collect();
         let highest = said.iter().map(|report| report.leader_epoch).max().unwrap_or(LeaderEpoch::ZERO);
         let seen = said.iter().map(|report| report.partition_epoch).max().unwrap_or(PartitionEpoch::ZERO);
-        let leader_epoch = old.leader_epoch.max(highest).next();
+        // Somebody who cannot be asked may have been told of later ones.
+        let leader_epoch = LeaderEpoch(old.leader_epoch.max(highest).0 + LEAP);
         let new = PartitionInfo {
             recovering: false,
             leader: Some(leader),

@@ -154,6 +154,7 @@ impl Cluster {
         let last = self.state.brokers().last().map_or(BrokerId::ZERO, |broker| broker.info.id);
         let last = self.state.gone().max().map_or(last, |gone| last.max(gone));
         match request.broker_id {
+            Some(id) if self.state.is_gone(id) => Err(super::decommission::gone(id)),
             // The data dir was given this number by a journal that knew more than this one.
             Some(id) if request.cluster_id.is_some() && self.state.broker(id).is_none() => Ok(id),
             Some(id) if request.cluster_id.is_some() => Err(WireError::new(
@@ -174,6 +175,8 @@ impl Cluster {
         let known = self.state.broker(id).cloned();
         let was_unfenced = known.as_ref().is_some_and(|broker| !broker.info.fenced);
         let lost = known.as_ref().map(|known| self.lost(known, request)).unwrap_or_default();
+        // Whatever another process said of its replicas is not this one's word.
+        self.liveness.reports.retain(|(of, _), _| *of != id);
         // Never below what the data dir remembers, even if this journal has forgotten it (R15).
         let remembered = request.resume.unwrap_or_default().max(request.stored_broker_epoch);
         self.record(
@@ -239,6 +242,7 @@ impl Cluster {
     pub(super) fn drop_lost(&mut self, id: BrokerId, step: &mut Step) {
         let lost = self.state.broker(id).map(|broker| broker.lost.clone()).unwrap_or_default();
         step.because(format!("broker {id} came back with less than it had"));
+        self.disbelieve(id, &lost, step);
         self.revise(
             step,
             |info| lost.contains(&info.id) && (info.isr.contains(&id) || info.elr.contains(&id)),

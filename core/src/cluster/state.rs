@@ -53,6 +53,7 @@ pub struct State {
     gone: BTreeMap<BrokerId, DataDirId>,
     damaged: BTreeSet<(BrokerId, TopicPartition)>,
     halted: BTreeSet<(BrokerId, TopicPartition)>,
+    pub(super) made_again: BTreeMap<TopicPartition, Vec<BrokerId>>,
 }
 
 impl State {
@@ -120,6 +121,12 @@ impl State {
                     check_succession(old, info);
                 }
                 self.partitions.insert(info.id, info.clone());
+                if !info.recovering {
+                    self.made_again.remove(&info.id);
+                }
+            }
+            Record::MadeAgain { id, witnesses } => {
+                self.made_again.insert(*id, witnesses.clone());
             }
             Record::Damage { broker, id, damaged } => mark(&mut self.damaged, (*broker, *id), *damaged),
             Record::Halt { broker, id, halted } => mark(&mut self.halted, (*broker, *id), *halted),
@@ -174,6 +181,7 @@ impl State {
         }
         self.partitions.retain(|partition, _| partition.topic != id);
         self.damaged.retain(|(_, partition)| partition.topic != id);
+        self.made_again.retain(|partition, _| partition.topic != id);
         self.halted.retain(|(_, partition)| partition.topic != id);
         self.deleted.insert(id);
     }
@@ -194,6 +202,11 @@ impl State {
         records.extend(self.topics.values().cloned().map(Record::Topic));
         records.extend(self.deleted.iter().map(|id| Record::TopicDeleted { id: *id }));
         records.extend(self.partitions.values().cloned().map(Record::Partition));
+        records.extend(
+            self.made_again
+                .iter()
+                .map(|(id, witnesses)| Record::MadeAgain { id: *id, witnesses: witnesses.clone() }),
+        );
         records.extend(self.damaged.iter().map(|(broker, id)| Record::Damage {
             broker: *broker,
             id: *id,

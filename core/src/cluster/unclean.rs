@@ -1,9 +1,10 @@
 //! The election that R10 forbids, on an operator's word: somebody leads who may lack acknowledged records.
 
+use super::recovered::LEAP;
 use super::requested::refused;
 use super::{Cluster, Step, list};
 use yak_protocol::error::{ErrorCode, WireError};
-use yak_protocol::ids::{BrokerId, Offset};
+use yak_protocol::ids::{BrokerId, LeaderEpoch, Offset};
 use yak_protocol::message::{Elect, ElectReply, PartitionInfo, ReplicaReport};
 
 impl Cluster {
@@ -31,7 +32,8 @@ impl Cluster {
             may_lose: Some(may_lose.clone()),
         };
         if request.dry_run {
-            return Ok(reply(old.leader_epoch.next(), true));
+            let by = if old.recovering { LEAP } else { 1 };
+            return Ok(reply(LeaderEpoch(old.leader_epoch.0 + by), true));
         }
         if request.confirm.as_deref() != Some(title.as_str()) {
             let what = match &request.confirm {

@@ -124,7 +124,7 @@ impl PartitionFacts {
         let (text, next) = if made_again {
             let enough = (info.replicas.len() + 1).saturating_sub(info.min_isr as usize);
             let text = format!(
-                "the coordinators' journal was made again without the broker that led {title}; whoever has every \
+                "the coordinators' journal was made again, and nobody is known to have all of {title}; whoever has every \
                  acknowledged record leads as soon as {enough} of {} say how far they go, if that makes it clear",
                 brokers(&info.replicas, "and"),
             );

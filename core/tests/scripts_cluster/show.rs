@@ -73,6 +73,9 @@ fn record(record: &Record, names: &Names) -> String {
         ),
         Record::TopicDeleted { id } => format!("topic {} deleted", topic(*id, names)),
         Record::Partition(info) => partition(info, names),
+        Record::MadeAgain { id, witnesses } => {
+            format!("{} made again, asked {}", partition_id(*id, names), list(witnesses))
+        }
         Record::Damage { broker, id, damaged } => {
             let what = if *damaged { "damaged" } else { "whole" };
             format!("{} on broker {broker} {what}", partition_id(*id, names))

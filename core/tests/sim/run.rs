@@ -233,6 +233,8 @@ impl Run {
         if !rebuilt.recovering.is_empty() {
             self.world.coverage.hit("the journal is made again without a leader");
         }
+        // Of those that were not asked the coordinator knows no disk.
+        self.world.truth.disks_lost |= !rebuilt.missing.is_empty();
         self.world.restart_coordinator_on(rebuilt.records);
         let end = self.world.now + CHAOS_AFTER_MS;
         if let Some(failure) = self.chaos(end) {

@@ -202,6 +202,8 @@ impl Processes {
         for mut places in [self.brokers, self.coordinators] {
             places.retain(Place::runs);
             for place in &mut places {
+                // It may have been paused.
+                place.running()?.signal(Signal::CONT)?;
                 place.running()?.signal(Signal::INT)?;
             }
             for mut place in places {

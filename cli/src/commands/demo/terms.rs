@@ -23,6 +23,9 @@ pub fn count(data: &Path) -> anyhow::Result<usize> {
             }
         }
     }
+    if terms.is_empty() {
+        bail!("no coordinator's notes below {} say that it was active", data.display());
+    }
     Ok(terms.len())
 }
 
