@@ -42,7 +42,7 @@ impl Redis {
             .kill_on_drop(true)
             .spawn()
             .context("starting redis-server")?;
-        let mut redis = Self { address, child: child };
+        let mut redis = Self { address, child };
         let deadline = Instant::now() + READY_TIMEOUT;
         while TcpStream::connect(&redis.address).await.is_err() {
             if let Some(status) = redis.child.try_wait()? {
