@@ -62,6 +62,8 @@ pub const QUORUM_APPEND_BYTES_MAX: u64 = 4 << 20;
 pub const QUORUM_PIECE_BYTES: u64 = 1 << 20;
 /// How long a coordinator that joins the quorum may take to catch up before the change is given up.
 pub const QUORUM_CATCH_UP: Duration = Duration::from_secs(30);
+/// How long a majority may take to confirm a change of the quorum before who asked is told that nobody knows.
+pub const QUORUM_CHANGE: Duration = Duration::from_secs(10);
 
 /// The largest batch of a topic by default, in bytes.
 pub const BATCH_BYTES_MAX: u32 = 1 << 20;

@@ -7,13 +7,13 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-use yak_protocol::defaults::QUORUM_CATCH_UP;
+use yak_protocol::defaults::{QUORUM_CATCH_UP, QUORUM_CHANGE};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{ChangePeers, ChangePeersReply, Message, Metadata};
 use yak_protocol::net::{ClientOptions, Cluster, Connection, RequestError};
 
-/// How long a coordinator may take to answer: it waits for a new one to catch up.
-const CHANGE_MAX: Duration = QUORUM_CATCH_UP.saturating_mul(2);
+/// How long a coordinator may take to answer: it waits for a new one to catch up, and for a majority at each step.
+const CHANGE_MAX: Duration = QUORUM_CATCH_UP.saturating_add(QUORUM_CHANGE.saturating_mul(5));
 /// How long somebody who is active is looked for: an election may be under way.
 const FIND_MAX: Duration = Duration::from_secs(5);
 /// The pause after all have been asked in vain.
@@ -28,7 +28,8 @@ Examples:
   yak coordinator peers replace 10.0.0.3:9700 10.0.0.4:9700
   yak coordinator peers remove coordinator-10.0.0.3:9700
 
--b takes any coordinator or broker. What is done already is no error.")]
+-b takes any coordinator or broker. To add one that is in the quorum is no error, nor is a replacement that is
+made already.")]
 pub struct PeersArgs {
     /// What to do.
     #[command(subcommand)]
@@ -207,11 +208,12 @@ async fn ask(request: &ChangePeers, context: &Context) -> Result<ChangePeersRepl
             asked.push(address.clone());
             let answer = match cluster.connection_to(&address).await {
                 Ok(connection) => ask_one(&connection, request).await,
-                Err(error) => Err(Elsewhere { why: error.to_string(), hint: None, at: None }),
+                Err(error) => Err(NotHere::Elsewhere(Elsewhere::because(error))),
             };
             match answer {
                 Ok(outcome) => return outcome.map_err(|error| refused(&error)),
-                Err(elsewhere) => {
+                Err(NotHere::Unanswered(why)) => return Err(unknown(&address, &why)),
+                Err(NotHere::Elsewhere(elsewhere)) => {
                     // Where it is said to be comes first. A broker that does not know names all of them.
                     let said = elsewhere.at.as_deref().unwrap_or_default();
                     for address in said.split(',').filter(|address| !address.is_empty()) {
@@ -240,48 +242,90 @@ struct Elsewhere {
     at: Option<String>,
 }
 
+impl Elsewhere {
+    fn because(why: impl ToString) -> Self {
+        Self { why: why.to_string(), hint: None, at: None }
+    }
+}
+
+/// Why there is no answer from this one.
+enum NotHere {
+    /// Nothing was changed by it.
+    Elsewhere(Elsewhere),
+    /// A change was sent, and whether it is made is not known.
+    Unanswered(String),
+}
+
 async fn ask_one(
     connection: &Connection,
     request: &ChangePeers,
-) -> Result<Result<ChangePeersReply, WireError>, Elsewhere> {
-    match within(CHANGE_MAX, connection, request).await? {
+) -> Result<Result<ChangePeersReply, WireError>, NotHere> {
+    let changes = !request.dry_run && (request.add.is_some() || request.remove.is_some());
+    let answer = within(CHANGE_MAX, connection, request).await.map_err(|unanswered| match unanswered {
+        Unanswered { sent: true, why } if changes => NotHere::Unanswered(why),
+        Unanswered { why, .. } => NotHere::Elsewhere(Elsewhere::because(why)),
+    })?;
+    match answer {
         Ok(reply) => Ok(Ok(reply)),
         Err(error) if error.code == ErrorCode::NotActive => {
-            Err(Elsewhere { why: error.message, hint: error.hint, at: error.coordinator })
+            let at = error.coordinator;
+            Err(NotHere::Elsewhere(Elsewhere { why: error.message, hint: error.hint, at }))
         }
         Err(error) if error.code == ErrorCode::WrongProcess => {
-            let metadata = Metadata { topics: Some(Vec::new()), ..Metadata::default() };
-            match within(FIND_MAX, connection, &metadata).await? {
-                Ok(reply) => {
-                    let why = reply.coordinator_lost.unwrap_or_else(|| "brokers know of none".to_owned());
-                    let at = Some(reply.coordinator).filter(|address| !address.is_empty());
-                    Err(Elsewhere { why, hint: None, at })
-                }
-                Err(error) => Err(Elsewhere { why: error.message, hint: error.hint, at: None }),
-            }
+            Err(NotHere::Elsewhere(ask_broker(connection).await))
         }
         Err(error) => Ok(Err(error)),
     }
 }
 
-/// What it answers, in time; another may be asked if it does not.
+/// Whom a broker names.
+async fn ask_broker(connection: &Connection) -> Elsewhere {
+    let metadata = Metadata { topics: Some(Vec::new()), ..Metadata::default() };
+    match within(FIND_MAX, connection, &metadata).await {
+        Ok(Ok(reply)) => {
+            let why = reply.coordinator_lost.unwrap_or_else(|| "brokers know of none".to_owned());
+            let at = Some(reply.coordinator).filter(|address| !address.is_empty());
+            Elsewhere { why, hint: None, at }
+        }
+        Ok(Err(error)) => Elsewhere { why: error.message, hint: error.hint, at: None },
+        Err(unanswered) => Elsewhere::because(unanswered.why),
+    }
+}
+
+/// It did not answer in time.
+struct Unanswered {
+    sent: bool,
+    why: String,
+}
+
 async fn within<M: Message>(
     limit: Duration,
     connection: &Connection,
     message: &M,
-) -> Result<Result<M::Reply, WireError>, Elsewhere> {
-    let elsewhere = |why: String| Elsewhere { why, hint: None, at: None };
-    let pending = connection.start(message, Vec::new()).map_err(|error| elsewhere(error.to_string()))?;
+) -> Result<Result<M::Reply, WireError>, Unanswered> {
+    let pending = connection
+        .start(message, Vec::new())
+        .map_err(|error| Unanswered { sent: false, why: error.to_string() })?;
     match pending.within(limit).await {
         Ok(answer) => Ok(Ok(answer.body)),
         Err(RequestError::Refused(error)) => Ok(Err(error)),
-        Err(error) => Err(elsewhere(error.to_string())),
+        Err(error) => Err(Unanswered { sent: true, why: error.to_string() }),
     }
+}
+
+fn unknown(address: &str, why: &str) -> Failure {
+    let what = format!(
+        "the change was sent to {address} and not answered: {why}; it may be made or not, look with `yak \
+         coordinator peers list`, and ask again"
+    );
+    Failure::new(exit::OUTCOME_UNKNOWN, what)
 }
 
 fn refused(error: &WireError) -> Failure {
     let code = match error.code {
         ErrorCode::Timeout | ErrorCode::NotReady => exit::UNREACHABLE,
+        ErrorCode::OutcomeUnknown => exit::OUTCOME_UNKNOWN,
+        ErrorCode::BadRequest => exit::USAGE,
         _ => exit::FAILURE,
     };
     let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();

@@ -93,8 +93,13 @@ fn peers_are_listed_added_removed_and_replaced_by_hand() {
     assert_eq!(list(&by_broker).len(), 4);
     let gone = peers(&["remove", &fourth], &by_broker).expect_code(0);
     assert_eq!(gone.stdout[0], format!("{fourth} is not in the quorum"));
-    let again = peers(&["remove", &fourth, "--dry-run"], &by_broker).expect_code(0);
-    assert_eq!(again.stdout[0], format!("{fourth} is not in the quorum already: nothing would be changed"));
+    for nobody in [fourth.as_str(), "nonsense"] {
+        peers(&["remove", nobody], &by_broker).expect_code(2).expect_stderr(&[
+            nobody,
+            &wanted[0],
+            "there are",
+        ]);
+    }
     new.kill();
 
     // A dead one is seen, and replaced in one step.
@@ -128,4 +133,30 @@ fn without_an_active_coordinator_it_is_said_who_was_asked() {
         "refused",
         "-b",
     ]);
+}
+
+#[test]
+fn one_that_is_alone_refuses_to_let_the_silent_one_go() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut wanted = [free(), free()];
+    wanted.sort();
+    let mut running: Vec<_> =
+        wanted.iter().map(|own| start(own, &wanted, &dir.path().join(own.replace(':', "-")))).collect();
+    running.iter_mut().for_each(|one| drop(one.ready()));
+    let voters = list(&wanted[0]);
+    let active = voters.iter().position(|(_, state)| state == "active").expect("one is");
+    // The other one is halted: the active one cannot do it, and says so instead of trying for ever.
+    running[1 - active].signal(rustix::process::Signal::STOP);
+    until("the active one knows that it is alone", || {
+        (peers(&["list"], &wanted[active]).code == Some(7)).then_some(())
+    });
+    for how in [&["--dry-run"] as &[&str], &[]] {
+        let words = [&["remove", wanted[1 - active].as_str()], how].concat();
+        peers(&words, &wanted[active]).expect_code(7).expect_stderr(&["no majority", &wanted[1 - active]]);
+    }
+    running[1 - active].signal(rustix::process::Signal::CONT);
+    until("both are in it", || {
+        let said = peers(&["list", "--output", "json"], &wanted[active]);
+        (said.code == Some(0)).then(|| assert_eq!(addresses(&listed(said)), wanted))
+    });
 }

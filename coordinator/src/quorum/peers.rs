@@ -9,23 +9,23 @@ use openraft::ChangeMembers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use yak_protocol::defaults::QUORUM_CATCH_UP;
+use tokio::sync::MutexGuard;
+use yak_protocol::defaults::{QUORUM_CATCH_UP, QUORUM_CHANGE};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::CoordinatorId;
 use yak_protocol::message::{ChangePeers, ChangePeersReply, CoordinatorInfo};
 
+/// What to do when nobody knows what became of a change.
+const LOOK: &str = "look with `yak coordinator peers list`, and ask again";
+
 /// Carries out a change. It goes on when the one who asked has gone.
 pub(crate) async fn change(node: &Arc<Node>, asked: &ChangePeers) -> Result<ChangePeersReply, WireError> {
-    if !node.metrics().state.is_leader() {
-        return Err(not_active(node));
-    }
+    leads(node)?;
     if asked.add.is_none() && asked.remove.is_none() {
         return Ok(reply(node, node.metrics().membership_config.membership(), false));
     }
-    let _one = node.changing.lock().await;
-    if !node.metrics().state.is_leader() {
-        return Err(not_active(node));
-    }
+    // Who only asks what would be waits for nobody.
+    let _one = if asked.dry_run { None } else { Some(alone(node).await?) };
     if !asked.dry_run {
         finish(node).await?;
     }
@@ -35,12 +35,18 @@ pub(crate) async fn change(node: &Arc<Node>, asked: &ChangePeers) -> Result<Chan
         Some(address) => Some(look_at(node, &members, address, asked.remove.is_some()).await?),
         None => None,
     };
+    let added_id = added.as_ref().map(|(id, _)| *id);
     let removed = match &asked.remove {
-        Some(what) => find(&members, what, added.as_ref().map(|(id, _)| *id))?,
+        Some(what) => find(&members, what, added_id)?,
         None => None,
     };
+    if let (Some(what), None) = (&asked.remove, removed)
+        && !added_id.is_some_and(|id| before.contains(&id))
+    {
+        return Err(nobody(&members, what));
+    }
     let mut after = before.clone();
-    after.extend(added.as_ref().map(|(id, _)| *id));
+    after.extend(added_id);
     if let Some(id) = removed {
         after.remove(&id);
     }
@@ -53,7 +59,7 @@ pub(crate) async fn change(node: &Arc<Node>, asked: &ChangePeers) -> Result<Chan
         return Ok(reply(node, node.metrics().membership_config.membership(), moved));
     }
     if !asked.force {
-        refuse_a_loss(node, &members, &after, added.as_ref().map(|(id, _)| *id))?;
+        refuse_a_loss(node, &members, &after, added_id)?;
     }
     if asked.dry_run {
         let known = members.nodes().map(|(id, member)| (*id, member.clone())).chain(added);
@@ -83,14 +89,52 @@ pub(crate) async fn rename(node: &Node, id: u64, member: Member) -> Result<bool,
     }
     // What is sent to an address names whom it is for: a wrong one reaches nobody.
     let rename = ChangeMembers::SetNodes(BTreeMap::from([(id, member)]));
-    let renamed = node.raft.change_membership(rename, true).await;
+    let renamed = in_time(node.raft.change_membership(rename, true)).await?;
     renamed.map(|_| true).map_err(|error| failed(node, &error))
+}
+
+/// A change is for one who leads and is heard by a majority: what nobody else hears of is not decided, but may
+/// be later, when the one who asked has gone.
+fn leads(node: &Node) -> Result<(), WireError> {
+    if node.leads_within(node.config.election_timeout_max) { Ok(()) } else { Err(not_active(node)) }
+}
+
+/// Waits for the change before this one; the right to make the next, while this one still leads.
+async fn alone(node: &Node) -> Result<MutexGuard<'_, ()>, WireError> {
+    let one = tokio::time::timeout(QUORUM_CHANGE, node.changing.lock()).await.map_err(|_| {
+        let text = format!("another change of the quorum has been under way for {QUORUM_CHANGE:?}");
+        WireError::new(ErrorCode::NotReady, text).hint(LOOK)
+    })?;
+    leads(node)?;
+    Ok(one)
+}
+
+/// What a change of the voters gives; it goes on if it takes too long.
+async fn in_time<T>(change: impl Future<Output = T>) -> Result<T, WireError> {
+    tokio::time::timeout(QUORUM_CHANGE, change).await.map_err(|_| {
+        let text =
+            format!("no majority has confirmed the change within {QUORUM_CHANGE:?}; it may happen yet");
+        WireError::new(ErrorCode::OutcomeUnknown, text).hint(
+            "see to it that the coordinators can be reached, and look with `yak coordinator peers list`",
+        )
+    })
 }
 
 /// A joint configuration first, then the new one alone; the others are sent nothing more.
 async fn set_voters(node: &Node, voters: BTreeSet<u64>) -> Result<(), WireError> {
-    let changed = node.raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), false).await;
-    changed.map(drop).map_err(|error| failed(node, &error))
+    let raft = node.raft.clone();
+    // Of its own: the second step is taken even if the first one took too long for who asked.
+    let changing =
+        async move { raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), false).await };
+    let changed = in_time(tokio::spawn(changing)).await?;
+    match changed.map_err(|error| failed(node, &error))? {
+        Ok(_) => Ok(()),
+        Err(error) if node.leads() => Err(failed(node, &error)),
+        Err(_) => {
+            let text = "another coordinator was elected while the change was made; it may be made or not";
+            Err(WireError::new(ErrorCode::OutcomeUnknown, text).hint(LOOK))
+        }
+    }
 }
 
 /// Sends the log to a new one until it has caught up.
@@ -116,7 +160,7 @@ async fn join(node: &Node, members: &Membership, id: u64, member: Member) -> Res
         Err(_) => {
             // What is not in the quorum is not sent the log for ever.
             let drop_it = ChangeMembers::RemoveNodes(BTreeSet::from([id]));
-            let _ = tokio::time::timeout(QUORUM_CATCH_UP, node.raft.change_membership(drop_it, false)).await;
+            let _ = in_time(node.raft.change_membership(drop_it, false)).await;
             let why = node.links.to(&address).heard().trouble.unwrap_or_else(|| "it is slow".to_owned());
             let text = format!(
                 "{address} has not caught up within {QUORUM_CATCH_UP:?} ({why}); the quorum is unchanged"
@@ -164,7 +208,7 @@ async fn look_at(
     Ok((id, member))
 }
 
-/// The voter with that address, name or number; `None` = it is gone already. The one to add is not meant.
+/// The voter with that address, name or number, if there is one. The one to add is not meant.
 fn find(members: &Membership, what: &str, added: Option<u64>) -> Result<Option<u64>, WireError> {
     let voters: BTreeSet<u64> = members.voter_ids().collect();
     let found = members.nodes().filter(|(id, member)| {
@@ -178,6 +222,16 @@ fn find(members: &Membership, what: &str, added: Option<u64>) -> Result<Option<u
         _ => Err(WireError::new(ErrorCode::BadRequest, format!("{what:?} names more than one coordinator"))
             .hint("name it by its number")),
     }
+}
+
+/// A change that is for nobody: more likely a slip than done already.
+fn nobody(members: &Membership, what: &str) -> WireError {
+    let voters: BTreeSet<u64> = members.voter_ids().collect();
+    let known = members.nodes().filter(|(id, _)| voters.contains(id));
+    let known: Vec<String> =
+        known.map(|(id, member)| format!("{} ({}, {id})", member.address, member.name)).collect();
+    let text = format!("no coordinator of the quorum is {what:?}: there are {}", known.join(", "));
+    WireError::new(ErrorCode::BadRequest, text).hint("name it by its address, name or number")
 }
 
 /// Those that remain must be able to decide without the one that goes.

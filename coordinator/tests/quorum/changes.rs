@@ -120,6 +120,59 @@ async fn a_change_that_would_lose_the_quorum_is_refused() {
 }
 
 #[tokio::test]
+async fn one_that_no_majority_hears_changes_nothing_now_or_later() {
+    let mut two = start_many(2, |_, _| {}).await;
+    let (first, _) = elect(&mut two).await;
+    let (active, other) = (&two[first], &two[1 - first]);
+    active.cuts().isolate(active.id(), &[other.id()]);
+    until_so("it knows that it is alone", || active.standing().active.is_none()).await;
+    let gone = remove(other.address());
+    for change in [gone.clone(), ChangePeers { dry_run: true, ..gone.clone() }, ChangePeers::default()] {
+        let refused = active.change(change).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::NotActive, "{refused}");
+    }
+    active.cuts().heal();
+    let (next, _) = elect(&mut two).await;
+    let voters = two[next].change(ChangePeers::default()).await.unwrap().voters;
+    assert_eq!(voters.len(), 2, "it was changed later");
+}
+
+#[tokio::test]
+async fn a_forced_change_that_nobody_confirms_is_answered_and_holds_nobody_up() {
+    let mut three = start_many(3, |_, _| {}).await;
+    let (first, _) = elect(&mut three).await;
+    let active = three.remove(first);
+    let dead = three.remove(0).kill().await;
+    let alive = three.remove(0);
+    until_so("the dead one is missed", || active.says_of(&dead.config.address).contains("silent")).await;
+    let forced = ChangePeers { force: true, ..remove(alive.address()) };
+    let unknown = active.change(forced.clone()).await.unwrap_err();
+    assert_eq!(unknown.code, ErrorCode::OutcomeUnknown, "{unknown}");
+    let next = active.change(ChangePeers { dry_run: true, ..forced.clone() }).await.unwrap_err();
+    assert_eq!(next.code, ErrorCode::NotActive, "{next}");
+    // It goes on where it stopped.
+    let back = dead.start().await;
+    until("it is done", || async { back.hello().await.member.then_some(()) }).await;
+    until_so("the other one is gone", || !active.says_of(alive.address()).contains(": votes")).await;
+}
+
+#[tokio::test]
+async fn whom_nobody_knows_is_not_removed_and_not_replaced() {
+    let mut all = start_many(1, |_, _| {}).await;
+    elect(&mut all).await;
+    let active = all[0].address().to_owned();
+    let new = start_beside(&all, &[&active]).await;
+    for change in [remove("nonsense"), remove("127.0.0.1:1"), replace("127.0.0.1:1", new.address())] {
+        for dry_run in [true, false] {
+            let refused = all[0].change(ChangePeers { dry_run, ..change.clone() }).await.unwrap_err();
+            assert_eq!(refused.code, ErrorCode::BadRequest, "{refused}");
+            assert!(refused.message.contains(&active), "it names who there is: {refused}");
+        }
+    }
+    assert_eq!(all[0].change(ChangePeers::default()).await.unwrap().voters.len(), 1);
+}
+
+#[tokio::test]
 async fn one_with_an_emptied_dir_is_somebody_else_until_it_is_let_in() {
     let mut three = start_many(3, |_, _| {}).await;
     let (first, _) = elect(&mut three).await;
