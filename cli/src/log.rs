@@ -42,8 +42,9 @@ pub fn listener() -> ListenerConfig {
 fn default_filter(global: &Global, notes: bool) -> &'static str {
     match (global.quiet, global.verbose) {
         (true, _) => "error",
-        // openraft tells every step of an election; what it amounts to is said by those who use it.
-        (_, 0) if notes => "info,openraft=error",
+        // openraft tells every step of an election, and of each message to one who is silent that it was in vain;
+        // what it amounts to is said by those who use it.
+        (_, 0) if notes => "info,openraft=off",
         (_, 0) => "warn",
         (_, 1) => "info,yak=debug,openraft=warn",
         (_, 2) => "debug",

@@ -15,6 +15,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// After how many requests without an answer a connection is given up: it may lead nowhere.
 const UNANSWERED_MAX: u32 = 20;
 
+/// After which silence that is said.
+const MISSED_AFTER: Duration = Duration::from_secs(2);
+
 /// Why there is no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum NoAnswer {
@@ -57,6 +60,16 @@ pub(crate) struct Heard {
     pub(crate) at: Option<Instant>,
     /// Why it last did not, since then.
     pub(crate) trouble: Option<String>,
+    silence: Silence,
+}
+
+/// Whether the other side is missed.
+#[derive(Clone, Copy, Default)]
+enum Silence {
+    #[default]
+    None,
+    Since(Instant),
+    Said,
 }
 
 enum State {
@@ -105,18 +118,42 @@ impl Link {
         });
         let mut heard = self.lock_heard();
         match &answer {
-            Err(NoAnswer::Unreachable(why)) => heard.trouble = Some(why.clone()),
+            Err(NoAnswer::Unreachable(why)) => {
+                heard.trouble = Some(why.clone());
+                heard.silence = self.missed(heard.silence, why);
+            }
             Err(NoAnswer::Refused(error)) => {
                 asked.answered = true;
                 heard.trouble = Some(error.to_string());
+                heard.silence = self.back(heard.silence);
             }
             Ok(_) => {
                 asked.answered = true;
-                *heard = Heard { at: Some(Instant::now()), trouble: None };
+                let silence = self.back(heard.silence);
+                *heard = Heard { at: Some(Instant::now()), trouble: None, silence };
             }
         }
         drop(heard);
         answer
+    }
+
+    /// Says once that it is silent: many requests a second are in vain then.
+    fn missed(&self, silence: Silence, why: &str) -> Silence {
+        match silence {
+            Silence::None => Silence::Since(Instant::now()),
+            Silence::Since(at) if at.elapsed() >= MISSED_AFTER => {
+                tracing::warn!(peer = self.address, "a coordinator does not answer: {why}");
+                Silence::Said
+            }
+            known => known,
+        }
+    }
+
+    fn back(&self, silence: Silence) -> Silence {
+        if matches!(silence, Silence::Said) {
+            tracing::info!(peer = self.address, "a coordinator answers again");
+        }
+        Silence::None
     }
 
     /// The open connection, or the one that is being opened; an error while the link is left alone.
