@@ -64,6 +64,8 @@ fn what_a_process_would_start_with_is_shown_with_who_set_it() {
     let name = line(&plain, "name")[1];
     assert!(name.starts_with("broker-") && name.ends_with("-9744"), "{name}");
 
+    let acks = shown(&["config", "show", "produce", "--", "--acks", "0"], &[]);
+    assert_eq!(line(&acks, "acks")[1], "0");
     let all = shown(&["config", "show"], &[]);
     for process in ["yak coordinator", "yak broker", "yak dev", "yak produce"] {
         assert!(all.lines().any(|line| line == process), "{process}: {all}");
@@ -91,7 +93,11 @@ fn it_is_shown_as_json_too() {
 #[test]
 fn passwords_are_shown_nowhere() {
     let (_dir, path) = file();
-    let variables = [("YAK_BROKER_LEASE_BACKEND", "redis://:hunter2@cache"), ("REDIS_PASSWORD", "hunter2")];
+    let variables = [
+        ("YAK_BROKER_LEASE_BACKEND", "redis://:hunter2@cache"),
+        ("REDIS_PASSWORD", "hunter2"),
+        ("FOLLOWER_URL", "http://u:hunter2@k"),
+    ];
     for arguments in [
         &["config", "show", "--origin", "--config", &path] as &[&str],
         &["config", "show", "--json", "--config", &path],
@@ -140,6 +146,11 @@ fn a_broken_file_stops_a_process_but_not_its_help() {
     let said = text(&output.stderr);
     assert!(said.contains("yak.toml:3: there is no setting rak in [broker]; did you mean rack?"), "{said}");
     assert!(shown(&["broker", "--help"], &variables).contains("Usage"));
+    assert!(shown(&["config", "list"], &variables).contains("YAK_BROKER_RACK"));
+    for named in [&["config", "check"] as &[_], &["config", "check", "--config", path.to_str().unwrap()]] {
+        let output = run(named, &variables);
+        assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    }
 }
 
 #[test]

@@ -112,7 +112,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let CoordinatorConfig { heartbeat, lease, probe, partitions, replicas, ready, .. } = config.clone();
-    if heartbeat.is_zero() || lease < heartbeat * 2 {
+    if heartbeat.is_zero() || lease < heartbeat.saturating_mul(2) {
         return Err(RunError::LeaseTooShort { lease, heartbeat });
     }
     let address = config.advertise.clone().unwrap_or_else(|| listener.local_addr().to_string());

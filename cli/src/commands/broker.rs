@@ -58,7 +58,7 @@ pub struct BrokerServerArgs {
     #[arg(long, value_parser = crate::address::address, default_value = "127.0.0.1:9701", value_name = "HOST:PORT")]
     pub listen: String,
     /// Where others reach it [default: the address it listens on]
-    #[arg(long, value_parser = crate::address::address, value_name = "HOST:PORT")]
+    #[arg(long, value_parser = crate::address::reachable, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
     /// Where its log is kept
     #[arg(long, default_value = "./yak-broker", value_name = "DIR")]
@@ -79,7 +79,7 @@ pub struct BrokerServerArgs {
     #[arg(long, value_parser = crate::address::address, value_name = "HOST:PORT")]
     pub coordinator_listen: Option<String>,
     /// Where others reach the embedded coordinator [default: the address it listens on]
-    #[arg(long, value_parser = crate::address::address, value_name = "HOST:PORT")]
+    #[arg(long, value_parser = crate::address::reachable, value_name = "HOST:PORT")]
     pub coordinator_advertise: Option<String>,
     /// Where the embedded coordinator keeps its data [default: the broker's folder with `-coordinator`]
     #[arg(long, value_name = "DIR")]

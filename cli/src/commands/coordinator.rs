@@ -51,7 +51,7 @@ pub struct CoordinatorServerArgs {
     #[arg(long, value_parser = crate::address::address, default_value = "127.0.0.1:9700", value_name = "HOST:PORT")]
     pub listen: String,
     /// Where others reach it [default: the address it listens on]
-    #[arg(long, value_parser = crate::address::address, value_name = "HOST:PORT")]
+    #[arg(long, value_parser = crate::address::reachable, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
     /// What it calls itself [default: coordinator-ADDRESS]
     #[arg(long, value_name = "NAME")]

@@ -11,7 +11,7 @@ use yak_coordinator::{Backend, CoordinatorConfig, Target};
 #[derive(Args, Clone, Debug)]
 pub struct MetadataArgs {
     /// The addresses of all coordinators of the quorum, this one's own among them [default: it is alone]
-    #[arg(long, value_delimiter = ',', value_parser = crate::address::address, value_name = "HOST:PORT,..")]
+    #[arg(long, value_delimiter = ',', value_parser = crate::address::reachable, value_name = "HOST:PORT,..")]
     pub peers: Vec<String>,
     /// Keep the metadata and the lease in a Redis: redis://[user:password@]host[:port], or just `redis` for
     /// REDIS_HOST, REDIS_PORT and REDIS_PASSWORD [default: on the coordinators' own disks]

@@ -54,7 +54,7 @@ Examples:
   yak coordinator peers add 10.0.0.4:9700 -b 10.0.0.1:9700 --output json")]
     Add {
         /// Where it is reached
-        #[arg(value_name = "HOST:PORT", value_parser = crate::address::address)]
+        #[arg(value_name = "HOST:PORT", value_parser = crate::address::reachable)]
         address: String,
         /// How.
         #[command(flatten)]
@@ -83,7 +83,7 @@ Examples:
         /// The address, name or number of the one to go
         old: String,
         /// Where the new one is reached
-        #[arg(value_name = "HOST:PORT", value_parser = crate::address::address)]
+        #[arg(value_name = "HOST:PORT", value_parser = crate::address::reachable)]
         new: String,
         /// How.
         #[command(flatten)]

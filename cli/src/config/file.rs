@@ -34,12 +34,23 @@ impl File {
     /// # Errors
     /// Everything that is wrong with it, each with its line.
     pub fn read(path: &Path, cli: &Command) -> Result<Self, Vec<String>> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| vec![format!("cannot read the settings in {}: {error}", path.display())])?;
-        Self::parse(path, &text, cli)
+        let (file, wrong) = Self::look(path, cli);
+        if wrong.is_empty() { Ok(file) } else { Err(wrong) }
     }
 
-    fn parse(path: &Path, text: &str, cli: &Command) -> Result<Self, Vec<String>> {
+    /// What can be read of it, and everything that is wrong with the rest.
+    #[must_use]
+    pub fn look(path: &Path, cli: &Command) -> (Self, Vec<String>) {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(path, &text, cli),
+            Err(error) => {
+                let wrong = format!("cannot read the settings in {}: {error}", path.display());
+                (Self { path: path.to_owned(), entries: Vec::new() }, vec![wrong])
+            }
+        }
+    }
+
+    fn parse(path: &Path, text: &str, cli: &Command) -> (Self, Vec<String>) {
         let mut reading = Reading { path, text, cli, entries: Vec::new(), wrong: Vec::new() };
         match DeTable::parse(text) {
             Ok(document) => reading.document(document.get_ref()),
@@ -49,12 +60,9 @@ impl File {
             }
         }
         let Reading { mut entries, mut wrong, .. } = reading;
-        if wrong.is_empty() {
-            entries.sort_by_key(|entry| entry.line);
-            return Ok(Self { path: path.to_owned(), entries });
-        }
+        entries.sort_by_key(|entry| entry.line);
         wrong.sort();
-        Err(wrong.into_iter().map(|(_, what)| what).collect())
+        (Self { path: path.to_owned(), entries }, wrong.into_iter().map(|(_, what)| what).collect())
     }
 
     /// What it says about a setting.
@@ -169,6 +177,9 @@ fn values(setting: &Setting, value: &DeValue<'_>) -> Result<Vec<String>, &'stati
     match (setting.kind, value) {
         (Kind::Switch, DeValue::Boolean(is)) => Ok(vec![is.to_string()]),
         (Kind::Switch, _) => Err("true or false"),
+        (Kind::List, DeValue::Array(items)) if items.is_empty() => {
+            Err("a list with something in it; leave it out for the default")
+        }
         (Kind::List, DeValue::Array(items)) => {
             items.iter().map(|item| scalar(item.get_ref()).ok_or("a list of texts")).collect()
         }

@@ -6,6 +6,7 @@
 
 mod environment;
 mod file;
+mod pairs;
 mod refusal;
 mod resolve;
 pub mod seeds;
@@ -147,13 +148,21 @@ fn with_footer(command: Command, name: &str) -> Command {
 /// When one of them cannot be used, or help is wanted.
 pub fn configure(cli: &Command, typed: &[OsString], environment: &Environment) -> Result<Configured, Stop> {
     let first = cli.clone().try_get_matches_from(typed).map_err(|error| refusal::typed(cli, error))?;
-    let (innermost, section) = innermost(&first);
-    let file = match file_named(&first, environment) {
-        Some(path) => Some(File::read(&path, cli).map_err(Stop::Refused)?),
+    let path = file_named(&first, environment);
+    let file = match &path {
+        // What looks at files and lists settings works with a broken file, too.
+        Some(_) if looks_at_files(&first) => None,
+        Some(path) => Some(File::read(path, cli).map_err(Stop::Refused)?),
         None => None,
     };
+    let (innermost, section) = innermost(&first);
     let sections = Section::named(GLOBAL).into_iter().chain(section);
-    let settings: Vec<Setting> = sections.flat_map(|section| section.settings(cli)).collect();
+    let mut settings: Vec<Setting> = sections.flat_map(|section| section.settings(cli)).collect();
+    if section.is_some_and(Section::is_server) {
+        // Where clients start sets nothing in a server, and so is not read there.
+        settings.iter_mut().filter(|one| one.section == GLOBAL).for_each(|one| one.seeds.clear());
+    }
+    readable(&settings, section, environment).map_err(Stop::Refused)?;
     let mut settings = resolve::resolve(settings, innermost, environment, file.as_ref());
 
     let matches = again(cli, typed, &settings).map_err(|error| refusal::refused(&settings, &error))?;
@@ -162,10 +171,38 @@ pub fn configure(cli: &Command, typed: &[OsString], environment: &Environment) -
     }
     let mut notes = Vec::new();
     if let Some(section) = section {
+        if let Some(wrong) = pairs::lease(section, &settings) {
+            return Err(Stop::Refused(vec![wrong]));
+        }
         notes.extend(seeds::notes(section, &settings, environment));
         notes.extend(resolve::misspelt(environment, &all_settings(cli)));
     }
-    Ok(Configured { matches, settings, file: file.map(|file| file.path), notes })
+    Ok(Configured { matches, settings, file: path, notes })
+}
+
+/// Refuses variables of these settings that are no text.
+fn readable(
+    settings: &[Setting],
+    section: Option<Section>,
+    environment: &Environment,
+) -> Result<(), Vec<String>> {
+    let own = settings.iter().flat_map(|one| {
+        std::iter::once(one.variable()).chain(one.seeds.iter().map(|seed| seed.name.to_owned()))
+    });
+    let redis = seeds::SEEDS.iter().filter(|seed| seed.does == seeds::Does::Redis);
+    let redis = redis.filter(|_| section.is_some_and(Section::is_server)).map(|seed| seed.name.to_owned());
+    let all = own.chain(redis).chain([CONFIG_VARIABLE.to_owned()]);
+    let wrong: Vec<_> = all.filter(|name| environment.is_no_text(name)).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(wrong.iter().map(|name| format!("{name} cannot be used: its value is not UTF-8")).collect())
+}
+
+/// Whether a variable of this name tells some command of this program something.
+#[must_use]
+pub fn is_ours(name: &str) -> bool {
+    name.starts_with("YAK_") || seeds::SEEDS.iter().any(|seed| seed.name == name)
 }
 
 /// Every setting of every command.
@@ -179,9 +216,8 @@ pub fn all_settings(cli: &Command) -> Vec<Setting> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn check(cli: &Command, path: &Path) -> Result<File, Vec<String>> {
-    let file = File::read(path, cli)?;
+    let (file, mut wrong) = File::look(path, cli);
     let nobody = Environment::default();
-    let mut wrong = Vec::new();
     for section in table::SECTIONS {
         let command = if section.name == GLOBAL { "cluster" } else { section.name };
         let mut typed = vec![OsString::from("yak"), command.into()];
@@ -203,6 +239,9 @@ pub fn check(cli: &Command, path: &Path) -> Result<File, Vec<String>> {
                 alone_wrong = true;
                 wrong.extend(said);
             }
+        }
+        if !alone_wrong {
+            wrong.extend(pairs::lease(section, &settings));
         }
     }
     if wrong.is_empty() { Ok(file) } else { Err(wrong) }
@@ -233,6 +272,12 @@ fn innermost(matches: &ArgMatches) -> (&ArgMatches, Option<Section>) {
     // `yak broker list` is no broker.
     let section = Section::named(name).filter(|_| std::ptr::eq(first, last));
     (last, section)
+}
+
+/// `yak config check` and `yak config list`.
+fn looks_at_files(matches: &ArgMatches) -> bool {
+    let Some(("config", config)) = matches.subcommand() else { return false };
+    matches!(config.subcommand_name(), Some("check" | "list"))
 }
 
 /// The file that the innermost `--config` names, or else the variable.

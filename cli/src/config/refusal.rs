@@ -9,9 +9,14 @@ use std::error::Error as _;
 
 /// About what was typed: as clap says it, but for values that may hold a password.
 pub fn typed(cli: &Command, error: clap::Error) -> Stop {
+    if !matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation) {
+        return Stop::Typed(error);
+    }
     let settings = all_settings(cli);
+    // Where a user stands, there may be a password.
+    let with_user = matches!(error.get(ContextKind::InvalidValue), Some(ContextValue::String(value)) if value.contains('@'));
     match about(&error).and_then(|flag| settings.iter().find(|one| one.flag == flag)) {
-        Some(setting) if setting.secret => {
+        Some(setting) if setting.secret || with_user => {
             Stop::Refused(vec![format!("--{} cannot be used: {}", setting.flag, why(&error, setting))])
         }
         _ => Stop::Typed(error),

@@ -2,7 +2,7 @@
 
 use super::environment::Environment;
 use super::resolve::Resolved;
-use super::table::{GLOBAL, Section};
+use super::table::{GLOBAL, Section, masked};
 
 /// A variable of one of the systems before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,25 +84,36 @@ pub fn setting(section: &'static str, id: &str) -> impl Iterator<Item = &'static
     })
 }
 
+/// Whether the process is or holds a coordinator.
+pub(super) fn holds_metadata(section: Section, resolved: &[Resolved]) -> bool {
+    let embedded = |one: &Resolved| {
+        one.setting.id == "coordinator" && one.values.iter().any(|value| value == "embedded")
+    };
+    match section.name {
+        "broker" => resolved.iter().any(embedded),
+        other => other == "coordinator",
+    }
+}
+
 /// What a server says about variables that are set and do nothing, or not what one may expect.
 pub(super) fn notes(section: Section, resolved: &[Resolved], environment: &Environment) -> Vec<String> {
     if !section.is_server() {
         return Vec::new();
     }
     let value = |id: &str| resolved.iter().find(|one| one.setting.id == id).map(Resolved::text);
-    let holds = match section.name {
-        "broker" => value("coordinator").is_some_and(|addresses| addresses == "embedded"),
-        other => other == "coordinator",
-    };
+    let holds = holds_metadata(section, resolved);
     let redis = value("lease_backend").is_some_and(|url| url.starts_with("redis"));
     let note = |seed: &Seed| {
         let name = seed.name;
         let said = environment.get(name)?;
         match seed.does {
             Does::Answered(sections, instead) if sections.contains(&section.name) => {
-                Some(format!("{name}={said} sets nothing: {instead}"))
+                Some(format!("{name}={} sets nothing: {instead}", masked(said)))
             }
             Does::Answered(..) => None,
+            Does::Sets(CLIENTS, _) if section.name == "dev" => {
+                Some(format!("{name} is for clients and sets nothing here: `yak dev` starts its own brokers"))
+            }
             Does::Sets(CLIENTS, _) => Some(format!(
                 "{name} is for clients and sets nothing here: brokers find each other through --coordinator"
             )),

@@ -164,7 +164,15 @@ impl Setting {
     /// The value as it may be shown.
     #[must_use]
     pub fn shown(&self, value: &str) -> String {
-        if self.secret { masked(value) } else { value.to_owned() }
+        match self.secret {
+            // What is neither a URL nor a word may be all password.
+            true if !value.contains("://") && !value.chars().all(|letter| letter.is_ascii_lowercase()) => {
+                "***".to_owned()
+            }
+            true => masked(value),
+            false if value.contains("://") || self.value_name.starts_with("HOST") => masked(value),
+            false => value.to_owned(),
+        }
     }
 }
 
@@ -182,15 +190,32 @@ fn split_default(help: &str) -> (String, Option<String>) {
     }
 }
 
-/// A URL without its user and password; anything else that is more than a word, not at all.
-fn masked(value: &str) -> String {
-    match value.split_once("://") {
-        None if value.chars().all(|letter| letter.is_ascii_lowercase()) => value.to_owned(),
-        None => "***".to_owned(),
-        Some((scheme, rest)) => match rest.rsplit_once('@') {
-            Some((_, host)) => format!("{scheme}://***@{host}"),
-            None => value.to_owned(),
-        },
+/// Options of URLs that are no secrets.
+const OPEN: [&str; 2] = ["prefix", "ca"];
+
+/// What somebody wrote, as it may be shown: without what stands before an `@`, and without the options of a URL but
+/// for those that are known to be no secrets. Of a list, all before the last `@`: a password may hold a comma.
+#[must_use]
+pub fn masked(value: &str) -> String {
+    let (scheme, rest) = match value.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains('@') => (format!("{scheme}://"), rest),
+        _ => (String::new(), value),
+    };
+    let rest = match rest.rsplit_once('@') {
+        Some((_, host)) => format!("***@{host}"),
+        None => rest.to_owned(),
+    };
+    match rest.split_once(['?', '#']) {
+        Some((host, options)) if !scheme.is_empty() => {
+            let option = |option: &str| match option.split_once('=') {
+                Some((name, _)) if OPEN.contains(&name) => option.to_owned(),
+                Some((name, _)) => format!("{name}=***"),
+                None => "***".to_owned(),
+            };
+            let options: Vec<_> = options.split('&').map(option).collect();
+            format!("{scheme}{host}?{}", options.join("&"))
+        }
+        _ => format!("{scheme}{rest}"),
     }
 }
 
@@ -204,7 +229,13 @@ mod tests {
         assert_eq!(masked("redis://h:1/2?prefix=p"), "redis://h:1/2?prefix=p");
         assert_eq!(masked("redis://u:hunter2@h:1"), "redis://***@h:1");
         assert_eq!(masked("redis://u:p@hunter2@h:1"), "redis://***@h:1");
-        assert_eq!(masked("u:hunter2@h"), "***");
+        assert_eq!(masked("u:hunter2@h"), "***@h");
+        assert_eq!(masked("http://u:hun,ter2@h,http://u:hunter2@k:1"), "http://***@k:1");
+        assert_eq!(
+            masked("redis://h/0?password=hunter2&prefix=p&x#y=hunter2"),
+            "redis://h/0?password=***&prefix=p&x#y=***"
+        );
+        assert_eq!(masked("127.0.0.1:9700,[::1]:9701"), "127.0.0.1:9700,[::1]:9701");
     }
 
     #[test]

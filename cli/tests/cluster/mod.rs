@@ -12,12 +12,37 @@ use tempfile::TempDir;
 pub fn yak(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_yak"));
     command.args(arguments);
-    for variable in
-        ["YAK_BROKERS", "YAK_CONFIG", "YAK_LOG", "BROKER_URLS", "BROKER_NODES", "BROKER_ID", "PORT"]
-    {
-        command.env_remove(variable);
-    }
+    forget_settings(&mut command);
     command
+}
+
+/// Variables of the systems before, which tell the binary something.
+const SEEDS: [&str; 16] = [
+    "BROKER_ID",
+    "LEASE_TIME_SECONDS",
+    "RENEW_INTERVAL_SECONDS",
+    "DEFAULT_PARTITIONS",
+    "LEASE_BACKEND",
+    "BROKER_URLS",
+    "BROKER_NODES",
+    "REDIS_HOST",
+    "REDIS_PORT",
+    "REDIS_USERNAME",
+    "REDIS_PASSWORD",
+    "REDIS_CA",
+    "FOLLOWER_URL",
+    "FLASK_RUN_PORT",
+    "PORT",
+    "IDEMPOTENCE_EXPIRY_SECONDS",
+];
+
+/// Nothing that whoever runs the tests has set tells the binary anything.
+fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("YAK_") || SEEDS.contains(&name)) {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// A cluster in a `yak dev` process that ends with the test.

@@ -5,6 +5,7 @@ use crate::config::{self, Configured, Environment, Origin, Resolved, Stop};
 use crate::context::Context;
 use crate::exit::{self, Failure};
 use crate::table;
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _};
 use serde::Serialize;
 use std::ffi::OsString;
@@ -58,7 +59,17 @@ pub fn run(args: &ShowArgs, context: &Context) -> anyhow::Result<()> {
     let mut all = Vec::new();
     for process in wanted {
         let typed = typed(process, &args.flags, &context.configured);
-        match config::configure(&cli, &typed, &environment) {
+        let told = match config::configure(&cli, &typed, &environment) {
+            // What is published to is no setting, but has to be there.
+            Err(Stop::Typed(error)) if error.kind() == ErrorKind::MissingRequiredArgument => {
+                let mut typed = typed;
+                let after = typed.iter().position(|word| word == process).map_or(typed.len(), |at| at + 1);
+                typed.insert(after, "TOPIC".into());
+                config::configure(&cli, &typed, &environment)
+            }
+            told => told,
+        };
+        match told {
             Ok(told) => all.push(shown(process, &told)),
             Err(Stop::Typed(error)) => error.exit(),
             Err(Stop::Refused(lines)) => return Err(Failure::new(exit::USAGE, lines.join("\n     ")).into()),
@@ -90,9 +101,6 @@ fn typed(process: &str, flags: &[OsString], own: &Configured) -> Vec<OsString> {
         typed.push(format!("--{}={}", one.setting.flag, one.text()).into());
     }
     typed.push(process.into());
-    // What is published to is no setting, but has to be there.
-    let topic = process == "produce" && flags.is_empty();
-    typed.extend(topic.then(|| "TOPIC".into()));
     typed.extend(flags.iter().cloned());
     typed
 }

@@ -24,12 +24,15 @@ impl Process {
     /// Starts `yak <arguments>`; its notes go to `log`.
     fn spawn(arguments: &[String], log: &Path) -> anyhow::Result<Self> {
         let notes = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
-        let child = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        // What tells the user's own cluster something is not for this one.
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(crate::config::is_ours) {
+                command.env_remove(name);
+            }
+        }
+        let child = command
             .args(arguments)
-            .env_remove("YAK_BROKERS")
-            .env_remove("BROKER_ID")
-            .env_remove("LEASE_BACKEND")
-            .env_remove("YAK_CONFIG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(notes)

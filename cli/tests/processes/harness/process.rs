@@ -9,6 +9,35 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+/// Variables of the systems before, which tell the binary something.
+const SEEDS: [&str; 16] = [
+    "BROKER_ID",
+    "LEASE_TIME_SECONDS",
+    "RENEW_INTERVAL_SECONDS",
+    "DEFAULT_PARTITIONS",
+    "LEASE_BACKEND",
+    "BROKER_URLS",
+    "BROKER_NODES",
+    "REDIS_HOST",
+    "REDIS_PORT",
+    "REDIS_USERNAME",
+    "REDIS_PASSWORD",
+    "REDIS_CA",
+    "FOLLOWER_URL",
+    "FLASK_RUN_PORT",
+    "PORT",
+    "IDEMPOTENCE_EXPIRY_SECONDS",
+];
+
+/// Nothing that whoever runs the tests has set tells the binary anything.
+fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("YAK_") || SEEDS.contains(&name)) {
+            command.env_remove(name);
+        }
+    }
+}
+
 /// What a process has written to one of its outputs so far, line by line.
 #[derive(Clone, Default)]
 pub struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
@@ -90,14 +119,10 @@ impl Process {
 
     /// The same with these variables.
     pub fn start_with<S: AsRef<OsStr>>(arguments: &[&str], variables: &[(S, S)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_yak"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_yak"));
+        forget_settings(&mut command);
+        let mut child = command
             .args(arguments)
-            .env_remove("YAK_BROKERS")
-            .env_remove("BROKER_ID")
-            .env_remove("YAK_LOG")
-            .env_remove("LEASE_TIME_SECONDS")
-            .env_remove("RENEW_INTERVAL_SECONDS")
-            .env_remove("YAK_CONFIG")
             .env("NO_COLOR", "1")
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
