@@ -189,7 +189,7 @@ fn voters(reply: &ChangePeersReply) -> Vec<Voter> {
 fn survives(voters: usize) -> String {
     let lost = voters.saturating_sub(1) / 2;
     let lost = if lost == 0 { "none".to_owned() } else { lost.to_string() };
-    let even = if voters % 2 == 0 { ", as with one less" } else { "" };
+    let even = if voters.is_multiple_of(2) { ", as with one less" } else { "" };
     format!("{}, of which {lost} may be lost{even}", text::count(voters as u64, "coordinator"))
 }
 
@@ -280,7 +280,7 @@ async fn ask_one(
 
 /// Whom a broker names.
 async fn ask_broker(connection: &Connection) -> Elsewhere {
-    let metadata = Metadata { topics: Some(Vec::new()), ..Metadata::default() };
+    let metadata = Metadata { topics: Some(Vec::new()) };
     match within(FIND_MAX, connection, &metadata).await {
         Ok(Ok(reply)) => {
             let why = reply.coordinator_lost.unwrap_or_else(|| "brokers know of none".to_owned());

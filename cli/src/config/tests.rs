@@ -25,7 +25,7 @@ fn command(section: &str) -> Vec<OsString> {
 /// The n-th value that the setting takes.
 fn sample(setting: &Setting, n: usize) -> String {
     if setting.kind == Kind::Switch {
-        return (n % 2 == 0).to_string();
+        return n.is_multiple_of(2).to_string();
     }
     if !setting.choices.is_empty() {
         return setting.choices[n % setting.choices.len()].clone();
