@@ -13,7 +13,7 @@ pub struct MetadataArgs {
     /// The addresses of all coordinators of the quorum, this one's own among them [default: it is alone]
     #[arg(long, value_delimiter = ',', value_parser = crate::address::reachable, value_name = "HOST:PORT,..")]
     pub peers: Vec<String>,
-    /// Keep the metadata and the lease in a Redis: redis://[user:password@]host[:port], or just `redis` for
+    /// Keep the metadata and the lease in a Redis: `redis://[user:password@]host[:port]`, or just `redis` for
     /// REDIS_HOST, REDIS_PORT and REDIS_PASSWORD [default: on the coordinators' own disks]
     #[arg(long, value_parser = redis, value_name = "URL", conflicts_with = "peers")]
     pub lease_backend: Option<String>,
