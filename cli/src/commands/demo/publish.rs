@@ -23,6 +23,8 @@ type Collector = JoinHandle<Vec<(usize, Told)>>;
 pub struct Publishing {
     acknowledgements: Arc<Mutex<Acknowledgements>>,
     allowed: Arc<AtomicUsize>,
+    /// The partition of each line.
+    placed: Vec<u32>,
     sending: JoinHandle<Result<Vec<Collector>, ProduceError>>,
     lines: usize,
 }
@@ -35,6 +37,7 @@ impl Publishing {
         let acknowledgements = Arc::new(Mutex::new(Acknowledgements::default()));
         let allowed = Arc::new(AtomicUsize::new(0));
         let count = lines.len();
+        let placed = lines.iter().map(|line| partition_of(line, partitions).0).collect();
         let sending = tokio::spawn(send_all(
             producer,
             topic.to_owned(),
@@ -44,7 +47,7 @@ impl Publishing {
             Arc::clone(&acknowledgements),
             Arc::clone(&allowed),
         ));
-        Self { acknowledgements, allowed, sending, lines: count }
+        Self { acknowledgements, allowed, placed, sending, lines: count }
     }
 
     /// Waits until so many records are acknowledged.
@@ -58,9 +61,16 @@ impl Publishing {
         Ok(())
     }
 
-    /// Waits until each of these partitions has an acknowledgement newer than `since`.
+    /// Waits until each of these partitions has an acknowledgement newer than `since`, or nothing left to be
+    /// acknowledged.
     pub async fn resumed(&self, partitions: &[u32], since: Instant, timeout: Duration) -> anyhow::Result<()> {
-        while !self.noted().resumed(partitions, since) {
+        let waits = |partition: u32| {
+            let allowed = self.allowed.load(Ordering::Acquire).min(self.lines);
+            let allowed = self.placed.iter().take(allowed).filter(|placed| **placed == partition).count();
+            let noted = self.noted();
+            !noted.resumed(&[partition], since) && noted.count_of(partition) < allowed
+        };
+        while partitions.iter().any(|partition| waits(*partition)) {
             if since.elapsed() > timeout {
                 bail!("publishing did not go on within {} s", timeout.as_secs());
             }

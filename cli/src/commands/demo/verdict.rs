@@ -21,6 +21,11 @@ impl Acknowledgements {
         self.times.values().map(Vec::len).sum()
     }
 
+    /// How many of one partition.
+    pub fn count_of(&self, partition: u32) -> usize {
+        self.times.get(&partition).map_or(0, Vec::len)
+    }
+
     /// The partitions from the busiest down.
     pub fn busiest(&self) -> Vec<u32> {
         let mut partitions: Vec<_> =
