@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use yak_protocol::error::{Action, ErrorCode, WireError};
-use yak_protocol::ids::{LeaderEpoch, Offset, PartitionEpoch, TopicPartition};
+use yak_protocol::ids::{LeaderEpoch, PartitionEpoch, TopicPartition};
 use yak_protocol::message::{RegisterBroker, RegisterBrokerReply, ReplicaReport};
 use yak_protocol::net::{Connection, Incoming, RequestError};
 use yak_storage::Recovered;
@@ -159,17 +159,7 @@ fn reports(broker: &Broker) -> Vec<ReplicaReport> {
 fn moved_away(broker: &Broker) -> BTreeMap<TopicPartition, ReplicaReport> {
     let report =
         |(id, (leader_epoch, partition_epoch)): (&TopicPartition, &(LeaderEpoch, PartitionEpoch))| {
-            let report = ReplicaReport {
-                id: *id,
-                leader_epoch: *leader_epoch,
-                partition_epoch: *partition_epoch,
-                last_epoch: LeaderEpoch::ZERO,
-                log_end: Offset::ZERO,
-                high_watermark: Offset::ZERO,
-                damaged: false,
-                halted: false,
-            };
-            (*id, report)
+            (*id, ReplicaReport::moved_away(*id, *leader_epoch, *partition_epoch))
         };
     let moved_away = broker.link.moved_away.lock().expect("nobody panics while holding it");
     moved_away.iter().map(report).collect()

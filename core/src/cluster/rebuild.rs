@@ -254,18 +254,13 @@ fn doubt(
             "broker {leader}, which led it, has been restarted or has not heard of this record"
         ));
     }
-    let enough = enough(info);
+    let enough = info.quorum();
     (asked.len() < enough).then(|| {
         format!(
             "{} of its replicas were asked: {enough} are needed to know that nobody else leads it",
             asked.len()
         )
     })
-}
-
-/// How many replicas any set of `min_isr` others must meet.
-pub(super) fn enough(info: &PartitionInfo) -> usize {
-    (info.replicas.len() + 1).saturating_sub(info.min_isr as usize).max(1)
 }
 
 /// Replicas that are damaged or have stopped themselves.

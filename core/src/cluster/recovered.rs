@@ -5,7 +5,6 @@
 //! and whose log holds all that theirs hold has everything that was acknowledged. They rest: no other set of
 //! replicas is left that could commit more meanwhile.
 
-use super::rebuild::enough;
 use super::{Change, Cluster, Note, Record, State, Step};
 use yak_protocol::ids::{BrokerId, LeaderEpoch, PartitionEpoch, TopicPartition};
 use yak_protocol::message::{PartitionInfo, ReplicaReport};
@@ -15,7 +14,7 @@ pub(super) const LEAP: u32 = 1 << 16;
 
 /// The replica that has everything, and all whose logs are the same; `None` = that cannot be told from these.
 fn decide(info: &PartitionInfo, told: &[(BrokerId, ReplicaReport)]) -> Option<Vec<BrokerId>> {
-    if told.len() < enough(info) {
+    if told.len() < info.quorum() {
         return None;
     }
     let newest = told.iter().map(|(_, report)| report.leader_epoch).max()?.max(info.leader_epoch);
@@ -63,8 +62,7 @@ impl Cluster {
 
     /// What the live replicas have said whose word counts and that act by this record: they rest.
     fn resting(&self, info: &PartitionInfo) -> Vec<(BrokerId, ReplicaReport)> {
-        let witnesses = self.state.made_again().find(|(id, _)| *id == info.id);
-        let witnesses = witnesses.map(|(_, witnesses)| witnesses).unwrap_or_default();
+        let witnesses = self.state.made_again.get(&info.id).map(Vec::as_slice).unwrap_or_default();
         let able = witnesses.iter().filter(|id| {
             info.replicas.contains(id) && self.able(**id, info) && !self.state.damaged(**id, info.id)
         });

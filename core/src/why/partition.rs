@@ -122,7 +122,7 @@ impl PartitionFacts {
         let (title, info) = (&self.title, &self.info);
         let made_again = info.isr.is_empty() && info.elr.is_empty();
         let (text, next) = if made_again {
-            let enough = (info.replicas.len() + 1).saturating_sub(info.min_isr as usize);
+            let enough = info.quorum();
             let text = format!(
                 "the coordinators' journal was made again, and nobody is known to have all of {title}; whoever has every \
                  acknowledged record leads as soon as {enough} of {} say how far they go, if that makes it clear",

@@ -9,7 +9,7 @@ use yak_core::cluster::{Loss, Reply, Request};
 use yak_core::partition::{Event, Now};
 use yak_protocol::defaults;
 use yak_protocol::error::{Action, WireError};
-use yak_protocol::ids::{BrokerId, LeaderEpoch, MetadataVersion, Offset, TopicPartition};
+use yak_protocol::ids::{BrokerId, LeaderEpoch, MetadataVersion, TopicPartition};
 use yak_protocol::message::{
     Durability, Heartbeat, IsrProposal, LeaderInfo, ProposeIsr, RecollectReply, RegisterBroker,
     RegisterBrokerReply, ReplicaReport, StreamSilent,
@@ -117,15 +117,8 @@ impl World {
         let broker = &self.brokers[&id];
         let Some(process) = &broker.process else { return Vec::new() };
         let moved = process.moved_away.iter().filter(|(p, _)| !process.hosted.contains_key(p));
-        let moved = moved.map(|(p, (leader_epoch, partition_epoch))| ReplicaReport {
-            id: *p,
-            leader_epoch: *leader_epoch,
-            partition_epoch: *partition_epoch,
-            last_epoch: LeaderEpoch::ZERO,
-            log_end: Offset::ZERO,
-            high_watermark: Offset::ZERO,
-            damaged: false,
-            halted: false,
+        let moved = moved.map(|(p, (leader_epoch, partition_epoch))| {
+            ReplicaReport::moved_away(*p, *leader_epoch, *partition_epoch)
         });
         let hosted = process.hosted.iter().map(|(p, hosted)| hosted.report(*p, &broker.disk));
         hosted.chain(moved).collect()

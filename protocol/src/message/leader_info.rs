@@ -166,6 +166,12 @@ pub struct Moving {
 }
 
 impl PartitionInfo {
+    /// How many of its replicas meet every `min_isr` of them: any so many have among them whatever is committed.
+    #[must_use]
+    pub fn quorum(&self) -> usize {
+        (self.replicas.len() + 1).saturating_sub(self.min_isr as usize).max(1)
+    }
+
     /// Who is to hold it once nothing moves any more, the preferred leader first.
     #[must_use]
     pub fn target(&self) -> &[BrokerId] {

@@ -72,6 +72,27 @@ pub struct ReplicaReport {
     pub halted: bool,
 }
 
+impl ReplicaReport {
+    /// Of one that has moved away, so that nothing is left of it but the epochs by which it did (rule R18).
+    #[must_use]
+    pub fn moved_away(
+        id: TopicPartition,
+        leader_epoch: LeaderEpoch,
+        partition_epoch: PartitionEpoch,
+    ) -> Self {
+        Self {
+            id,
+            leader_epoch,
+            partition_epoch,
+            last_epoch: LeaderEpoch::ZERO,
+            log_end: Offset::ZERO,
+            high_watermark: Offset::ZERO,
+            damaged: false,
+            halted: false,
+        }
+    }
+}
+
 /// The session that the coordinator grants.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RegisterBrokerReply {
