@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::exit::{self, Failure};
 use crate::{connect, table};
+use clap::Args;
 use serde::Serialize;
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{IsTerminal as _, Write as _};
@@ -21,9 +22,11 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 /// For how long may nobody answer while something is waited for.
 const UNANSWERED_MAX: Duration = Duration::from_secs(60);
 
-/// Why one process did not do what was asked for.
-enum Missed {
+/// Why what was asked for was not done.
+pub enum Missed {
+    /// It was refused.
     Refused(WireError),
+    /// Nobody answered; the last reason.
     Unanswered(String),
 }
 
@@ -54,33 +57,45 @@ impl Operator {
         Ok(Self { cluster, metadata, context })
     }
 
-    /// Asks one process after the other until one answers. A refusal is an answer; so each request must be one
-    /// that may be repeated.
+    /// [`Self::ask_anybody`], with the exit codes of what operators do.
     ///
     /// # Errors
     /// The refusal, or that nobody answers.
     pub async fn ask<M: Message>(&self, message: &M) -> Result<M::Reply, Failure> {
-        let named = self.metadata.brokers.iter().map(|broker| &broker.address);
-        let coordinators = self.metadata.coordinator.split(',').map(|address| address.trim().to_owned());
+        self.ask_anybody(message).await.map_err(|missed| match missed {
+            Missed::Refused(error) => refused(&error),
+            Missed::Unanswered(why) => {
+                Failure::new(exit::UNREACHABLE, format!("nobody carries it out: {why}"))
+            }
+        })
+    }
+
+    /// Asks one process after the other until one answers. A refusal is an answer; so each request must be one
+    /// that may be repeated.
+    ///
+    /// # Errors
+    /// The refusal, or why the last one did not answer.
+    pub async fn ask_anybody<M: Message>(&self, message: &M) -> Result<M::Reply, Missed> {
+        let named = self.metadata.brokers.iter().map(|broker| broker.address.as_str());
+        let bootstrap = self.cluster.bootstrap().iter().map(String::as_str);
         let mut addresses: VecDeque<String> =
-            self.cluster.bootstrap().iter().chain(named).cloned().chain(coordinators).collect();
+            bootstrap.chain(named).chain(self.metadata.coordinators()).map(str::to_owned).collect();
         let mut asked = BTreeSet::new();
         let mut last = "nobody was asked".to_owned();
         while let Some(address) = addresses.pop_front() {
-            if address.is_empty() || !asked.insert(address.clone()) {
+            if !asked.insert(address.clone()) {
                 continue;
             }
             match self.ask_at(&address, message).await {
-                Ok(reply) => return Ok(reply),
-                Err(Missed::Refused(error)) if !elsewhere(&error) => return Err(refused(&error)),
-                Err(Missed::Refused(error)) => {
+                Err(Missed::Refused(error)) if elsewhere(&error) => {
                     last = error.to_string();
                     error.coordinator.into_iter().for_each(|active| addresses.push_front(active));
                 }
                 Err(Missed::Unanswered(why)) => last = why,
+                done => return done,
             }
         }
-        Err(Failure::new(exit::UNREACHABLE, format!("nobody carries it out: {last}")))
+        Err(Missed::Unanswered(last))
     }
 
     async fn ask_at<M: Message>(&self, address: &str, message: &M) -> Result<M::Reply, Missed> {
@@ -89,24 +104,12 @@ impl Operator {
         Ok(connection.start(message, Vec::new())?.within(ASK_MAX).await?.body)
     }
 
-    /// The number of a broker that is named by number or name.
+    /// As [`broker`].
     ///
     /// # Errors
     /// When there is none of that name.
     pub fn broker(&self, name: &str) -> Result<BrokerId, Failure> {
-        if let Ok(id) = name.parse() {
-            return Ok(BrokerId(id));
-        }
-        let brokers = &self.metadata.brokers;
-        let named = brokers.iter().find(|broker| broker.name == name);
-        named.map(|broker| broker.id).ok_or_else(|| {
-            let near = nearest(name, brokers.iter().map(|broker| broker.name.as_str()));
-            let hint = near.map_or_else(
-                || "; `yak broker list` shows those that exist".to_owned(),
-                |near| format!("; did you mean {near}?"),
-            );
-            Failure::new(exit::NOT_FOUND, format!("there is no broker {name}{hint}"))
-        })
+        broker(name, &self.metadata)
     }
 
     /// Says on stderr how far it is.
@@ -239,6 +242,33 @@ impl Operator {
     ) -> anyhow::Result<()> {
         Ok(table::print(&self.context, headings, rows, json)?)
     }
+}
+
+/// The number of a broker that is named by number or name.
+///
+/// # Errors
+/// When there is none of that name.
+pub fn broker(name: &str, metadata: &MetadataReply) -> Result<BrokerId, Failure> {
+    if let Ok(id) = name.parse() {
+        return Ok(BrokerId(id));
+    }
+    let named = metadata.brokers.iter().find(|broker| broker.name == name);
+    named.map(|broker| broker.id).ok_or_else(|| {
+        let near = nearest(name, metadata.brokers.iter().map(|broker| broker.name.as_str()));
+        let hint = near.map_or_else(
+            || "; `yak broker list` shows those that exist".to_owned(),
+            |near| format!("; did you mean {near}?"),
+        );
+        Failure::new(exit::NOT_FOUND, format!("there is no broker {name}{hint}"))
+    })
+}
+
+/// How fast what moves is copied.
+#[derive(Args, Debug)]
+pub struct Rate {
+    /// How many bytes a second each leader sends to brokers that catch up [default: as many as it can]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rate: Option<u64>,
 }
 
 /// What a move waits for, with the partition's name.

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::exit::{self, Failure};
-use crate::operate::{self, Operator};
+use crate::operate::{self, Operator, Rate};
 use clap::Args;
 use yak_protocol::message::{
     DecommissionBroker, DecommissionReply, Drain, DrainReply, ListMoves, ReplaceBroker,
@@ -45,9 +45,8 @@ pub struct DecommissionArgs {
     /// Let it stay after all
     #[arg(long)]
     cancel: bool,
-    /// How many bytes a second each leader sends to brokers that catch up [default: as many as it can]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
-    rate: Option<u64>,
+    #[command(flatten)]
+    copy: Rate,
     /// Change nothing, and show what would move where
     #[arg(long)]
     dry_run: bool,
@@ -70,9 +69,8 @@ pub struct ReplaceArgs {
     /// The one in its place
     #[arg(long, value_name = "BROKER")]
     by: String,
-    /// How many bytes a second each leader sends to brokers that catch up [default: as many as it can]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
-    rate: Option<u64>,
+    #[command(flatten)]
+    copy: Rate,
     /// Change nothing, and show what would move
     #[arg(long)]
     dry_run: bool,
@@ -124,7 +122,7 @@ pub(super) async fn decommission(args: DecommissionArgs, context: Context) -> an
     let ask = DecommissionBroker {
         broker_id,
         cancel: args.cancel,
-        bytes_per_second: args.rate,
+        bytes_per_second: args.copy.rate,
         dry_run: args.dry_run,
     };
     let mut reply = operator.ask(&ask).await?;
@@ -187,7 +185,7 @@ fn progress(reply: &DecommissionReply) -> String {
 pub(super) async fn replace(args: ReplaceArgs, context: Context) -> anyhow::Result<()> {
     let operator = Operator::reach(context).await?;
     let (dead, by) = (operator.broker(&args.dead)?, operator.broker(&args.by)?);
-    let ask = ReplaceBroker { dead, by, bytes_per_second: args.rate, dry_run: args.dry_run };
+    let ask = ReplaceBroker { dead, by, bytes_per_second: args.copy.rate, dry_run: args.dry_run };
     let mut reply = operator.ask(&ask).await?;
     if args.wait {
         // Those that an earlier command has begun, too.

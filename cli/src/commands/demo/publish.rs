@@ -64,13 +64,17 @@ impl Publishing {
     /// Waits until each of these partitions has an acknowledgement newer than `since`, or nothing left to be
     /// acknowledged.
     pub async fn resumed(&self, partitions: &[u32], since: Instant, timeout: Duration) -> anyhow::Result<()> {
-        let waits = |partition: u32| {
-            let allowed = self.allowed.load(Ordering::Acquire).min(self.lines);
-            let allowed = self.placed.iter().take(allowed).filter(|placed| **placed == partition).count();
+        let allowed = self.allowed.load(Ordering::Acquire).min(self.lines);
+        let allowed = &self.placed[..allowed];
+        let wanted: Vec<(u32, usize)> = partitions
+            .iter()
+            .map(|partition| (*partition, allowed.iter().filter(|placed| *placed == partition).count()))
+            .collect();
+        let waits = |(partition, allowed): &(u32, usize)| {
             let noted = self.noted();
-            !noted.resumed(&[partition], since) && noted.count_of(partition) < allowed
+            !noted.resumed(&[*partition], since) && noted.count_of(*partition) < *allowed
         };
-        while partitions.iter().any(|partition| waits(*partition)) {
+        while wanted.iter().any(waits) {
             if since.elapsed() > timeout {
                 bail!("publishing did not go on within {} s", timeout.as_secs());
             }

@@ -1,6 +1,6 @@
 use crate::context::Context;
 use crate::exit::{self, Failure};
-use crate::operate::{self, Operator};
+use crate::operate::{self, Operator, Rate};
 use clap::Args;
 use yak_protocol::message::{CancelMoves, ListMoves, Move, MovePartitions, PartitionName};
 
@@ -21,9 +21,8 @@ pub struct MoveArgs {
     /// Let them go back; without partitions all that move
     #[arg(long, conflicts_with_all = ["to", "rate"])]
     cancel: bool,
-    /// How many bytes a second each leader sends to brokers that catch up [default: as many as it can]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
-    rate: Option<u64>,
+    #[command(flatten)]
+    copy: Rate,
     /// Change nothing, and show what would change
     #[arg(long)]
     dry_run: bool,
@@ -41,7 +40,7 @@ pub(super) async fn run(args: MoveArgs, context: Context) -> anyhow::Result<()> 
     let mut reply = if args.cancel {
         operator.ask(&CancelMoves { partitions, dry_run }).await?
     } else if args.to.is_empty() {
-        if args.rate.is_some() {
+        if args.copy.rate.is_some() {
             return Err(Failure::new(exit::USAGE, "--rate needs --to: where do they move?").into());
         }
         operator.ask(&ListMoves { partitions }).await?
@@ -51,7 +50,7 @@ pub(super) async fn run(args: MoveArgs, context: Context) -> anyhow::Result<()> 
         let there =
             |name: PartitionName| Move { topic: name.topic, partition: name.partition, replicas: to.clone() };
         let moves = partitions.into_iter().map(there).collect();
-        operator.ask(&MovePartitions { moves, bytes_per_second: args.rate, dry_run }).await?
+        operator.ask(&MovePartitions { moves, bytes_per_second: args.copy.rate, dry_run }).await?
     };
     if args.wait && !reply.moves.is_empty() {
         reply = operator.wait_for_moves(&reply.moves).await?;
