@@ -75,22 +75,26 @@ impl Turn<'_> {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Poll;
+    use tokio::sync::watch;
 
-    /// A stream that takes something, or does not.
-    #[derive(Clone, Default)]
-    struct Stream(Arc<AtomicBool>);
+    /// A stream that takes something, or is full.
+    #[derive(Clone)]
+    struct Stream(watch::Sender<bool>);
+
+    impl Default for Stream {
+        fn default() -> Self {
+            Self(watch::Sender::new(false))
+        }
+    }
 
     impl Room for Stream {
         fn has_room(&self) -> bool {
-            !self.0.load(Ordering::Relaxed)
+            !*self.0.borrow()
         }
 
         async fn room(&self) -> bool {
-            while !self.has_room() {
-                tokio::time::sleep(THROTTLE_LOOK).await;
-            }
-            true
+            self.0.subscribe().wait_for(|full| !full).await.is_ok()
         }
     }
 
@@ -126,27 +130,25 @@ mod tests {
         while reads.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        full.0.store(true, Ordering::Relaxed);
+        full.0.send_replace(true);
         drop(turn);
         let other = tokio::time::timeout(LONG, throttle.wait(&free, &reads, || Some(1))).await;
         assert!(matches!(other, Ok(Some((_, Some(_))))), "the other one has its turn");
         drop(other);
-        full.0.store(false, Ordering::Relaxed);
+        full.0.send_replace(false);
         assert!(waits.await.expect("no panic").is_some(), "and it has its own once there is room");
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_the_rate_keeps_no_read_from_others() {
-        let (throttle, reads) = (Arc::new(Throttle::default()), Arc::new(Semaphore::new(1)));
-        let (_, turn) = throttle.wait(&Stream::default(), &reads, || Some(1)).await.expect("room");
+        let (throttle, reads, stream) = (Throttle::default(), Semaphore::new(1), Stream::default());
+        let (_, turn) = throttle.wait(&stream, &reads, || Some(1)).await.expect("room");
         turn.expect("a turn").sent(1_000_000);
-        let slow = tokio::spawn({
-            let (throttle, reads) = (throttle.clone(), reads.clone());
-            async move { throttle.wait(&Stream::default(), &reads, || Some(1)).await.map(|_| ()) }
-        });
-        tokio::time::sleep(THROTTLE_LOOK * 2).await;
-        let (_, turn) = throttle.wait(&Stream::default(), &reads, || None).await.expect("room");
-        assert!(turn.is_none() && !slow.is_finished(), "only the other one is throttled");
-        slow.abort();
+        let mut slow = std::pin::pin!(throttle.wait(&stream, &reads, || Some(1)));
+        let waits =
+            std::future::poll_fn(|context| Poll::Ready(slow.as_mut().poll(context).is_pending())).await;
+        assert!(waits, "it has to wait for its rate");
+        let (_, turn) = throttle.wait(&stream, &reads, || None).await.expect("room");
+        assert!(turn.is_none(), "only the other one is throttled");
     }
 }

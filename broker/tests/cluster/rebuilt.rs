@@ -39,14 +39,21 @@ async fn heard(cluster: &Cluster, wanted: impl Fn(&PartitionInfo) -> bool) -> Pa
     cluster.partition_when("the record is as it should be", "orders", 0, wanted).await
 }
 
+/// Three brokers with `orders/0`, a record in it, its partition and its leader.
+async fn written() -> (Cluster, Kept, PartitionInfo, usize) {
+    let cluster = Cluster::start(3).await;
+    cluster.topic("orders", 1, 3).await;
+    let info = cluster.partition_when("all are in sync", "orders", 0, |info| info.isr.len() == 3).await;
+    let leader = cluster.leader("orders", 0).await;
+    let mut kept = Kept::default();
+    kept.add(&cluster.client(leader).await.publish("orders", 0, &["one"]).await.expect("taken"), &["one"]);
+    (cluster, kept, info, leader)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_journal_is_made_again_and_nothing_pauses() {
-    let mut cluster = Cluster::start(3).await;
-    cluster.topic("orders", 1, 3).await;
-    let before = cluster.partition_when("all are in sync", "orders", 0, |info| info.isr.len() == 3).await;
-    let mut kept = Kept::default();
-    let client = cluster.leader_client("orders", 0).await;
-    kept.add(&client.publish("orders", 0, &["one"]).await.expect("taken"), &["one"]);
+    let (mut cluster, mut kept, before, leader) = written().await;
+    let client = cluster.client(leader).await;
     cluster.kill_coordinator().await;
     kept.add(&client.publish("orders", 0, &["two"]).await.expect("taken without a coordinator"), &["two"]);
 
@@ -57,7 +64,6 @@ async fn a_lost_journal_is_made_again_and_nothing_pauses() {
     assert_eq!(after, before, "no election, no other ISR");
 
     // The new coordinator really coordinates: sessions, elections, topics.
-    let leader = cluster.leader("orders", 0).await;
     cluster.kill_broker(leader).await;
     let next = cluster.leader("orders", 0).await;
     assert_ne!(next, leader);
@@ -71,13 +77,8 @@ async fn a_lost_journal_is_made_again_and_nothing_pauses() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_whose_leader_is_not_asked_is_led_by_who_has_everything() {
-    let mut cluster = Cluster::start(3).await;
-    cluster.topic("orders", 1, 3).await;
-    let before = cluster.partition_when("all are in sync", "orders", 0, |info| info.isr.len() == 3).await;
-    let leader = cluster.leader("orders", 0).await;
-    let mut kept = Kept::default();
-    let client = cluster.leader_client("orders", 0).await;
-    kept.add(&client.publish("orders", 0, &["one"]).await.expect("taken"), &["one"]);
+    let (mut cluster, mut kept, before, leader) = written().await;
+    let client = cluster.client(leader).await;
     cluster.kill_coordinator().await;
     kept.add(&client.publish("orders", 0, &["two"]).await.expect("taken without a coordinator"), &["two"]);
     cluster.kill_broker(leader).await;
@@ -98,13 +99,7 @@ async fn a_partition_whose_leader_is_not_asked_is_led_by_who_has_everything() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_few_replicas_rest_until_an_operator_decides_and_others_go_on() {
-    let mut cluster = Cluster::start(3).await;
-    cluster.topic("orders", 1, 3).await;
-    let before = cluster.partition_when("all are in sync", "orders", 0, |info| info.isr.len() == 3).await;
-    let leader = cluster.leader("orders", 0).await;
-    let mut kept = Kept::default();
-    let client = cluster.leader_client("orders", 0).await;
-    kept.add(&client.publish("orders", 0, &["one"]).await.expect("taken"), &["one"]);
+    let (mut cluster, kept, before, leader) = written().await;
     cluster.kill_coordinator().await;
     cluster.kill_broker(leader).await;
     cluster.kill_broker((leader + 1) % 3).await;

@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+#[path = "../environment/mod.rs"]
+mod environment;
+
+use environment::forget_settings;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
@@ -14,35 +18,6 @@ pub fn yak(arguments: &[&str]) -> Command {
     command.args(arguments);
     forget_settings(&mut command);
     command
-}
-
-/// Variables of the systems before, which tell the binary something.
-const SEEDS: [&str; 16] = [
-    "BROKER_ID",
-    "LEASE_TIME_SECONDS",
-    "RENEW_INTERVAL_SECONDS",
-    "DEFAULT_PARTITIONS",
-    "LEASE_BACKEND",
-    "BROKER_URLS",
-    "BROKER_NODES",
-    "REDIS_HOST",
-    "REDIS_PORT",
-    "REDIS_USERNAME",
-    "REDIS_PASSWORD",
-    "REDIS_CA",
-    "FOLLOWER_URL",
-    "FLASK_RUN_PORT",
-    "PORT",
-    "IDEMPOTENCE_EXPIRY_SECONDS",
-];
-
-/// Nothing that whoever runs the tests has set tells the binary anything.
-fn forget_settings(command: &mut Command) {
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("YAK_") || SEEDS.contains(&name)) {
-            command.env_remove(name);
-        }
-    }
 }
 
 /// A cluster in a `yak dev` process that ends with the test.

@@ -105,14 +105,20 @@ async fn coordinators_are_added_removed_and_replaced_while_it_runs() {
     all[last].quorum.append(vec![decision(4)]).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_change_that_would_lose_the_quorum_is_refused() {
+/// The active one, one that is alive, and one that is dead and known to be.
+async fn three_of_which_one_is_missed() -> (Coordinator, Coordinator, Stopped) {
     let mut three = start_many(3, |_, _| {}).await;
     let (first, _) = elect(&mut three).await;
     let active = three.remove(first);
     let dead = three.remove(0).kill().await;
     let alive = three.remove(0);
     until_so("the dead one is missed", || active.says_of(&dead.config.address).contains("silent")).await;
+    (active, alive, dead)
+}
+
+#[tokio::test]
+async fn a_change_that_would_lose_the_quorum_is_refused() {
+    let (active, alive, dead) = three_of_which_one_is_missed().await;
     let refused = active.change(remove(alive.address())).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::NotApplied);
     assert!(refused.message.contains("would be lost"), "{refused}");
@@ -139,12 +145,7 @@ async fn one_that_no_majority_hears_changes_nothing_now_or_later() {
 
 #[tokio::test]
 async fn a_forced_change_that_nobody_confirms_is_answered_and_holds_nobody_up() {
-    let mut three = start_many(3, |_, _| {}).await;
-    let (first, _) = elect(&mut three).await;
-    let active = three.remove(first);
-    let dead = three.remove(0).kill().await;
-    let alive = three.remove(0);
-    until_so("the dead one is missed", || active.says_of(&dead.config.address).contains("silent")).await;
+    let (active, alive, dead) = three_of_which_one_is_missed().await;
     let forced = ChangePeers { force: true, ..remove(alive.address()) };
     let unknown = active.change(forced.clone()).await.unwrap_err();
     assert_eq!(unknown.code, ErrorCode::OutcomeUnknown, "{unknown}");

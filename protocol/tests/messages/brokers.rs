@@ -74,29 +74,36 @@ fn replicas_stream() {
     );
 }
 
-#[test]
-fn brokers_tell_what_they_know() {
-    let broker = RegisterBroker {
+fn registration(resume: Option<BrokerEpoch>) -> RegisterBroker {
+    RegisterBroker {
         name: "two".to_owned(),
         incarnation: Incarnation(1 << 100),
         data_dir: DataDirId(2),
         cluster_id: Some(ClusterId(3)),
         broker_id: Some(BrokerId(2)),
         stored_broker_epoch: BrokerEpoch(76),
-        resume: None,
+        resume,
         coordinator_epoch: CoordinatorEpoch(4),
         clean_shutdown: true,
         same_boot: true,
         advertise: "127.0.0.1:9702".to_owned(),
         rack: "r2".to_owned(),
         replicas: vec![replica_report()],
-    };
+    }
+}
+
+#[test]
+fn brokers_tell_what_they_know() {
     check_kind(
         "recollect",
         Role::Control,
         &Recollect {},
         &[],
-        &RecollectReply { broker, leader_info: leader_info(), coordinator: Some("10.0.0.1:9700".to_owned()) },
+        &RecollectReply {
+            broker: registration(None),
+            leader_info: leader_info(),
+            coordinator: Some("10.0.0.1:9700".to_owned()),
+        },
         &["broker", "leader_info"],
     );
 }
@@ -107,21 +114,7 @@ fn brokers_talk_to_the_coordinator() {
     check_kind(
         "register_broker",
         Role::Control,
-        &RegisterBroker {
-            name: "two".to_owned(),
-            incarnation: Incarnation(1 << 100),
-            data_dir: DataDirId(2),
-            cluster_id: Some(ClusterId(3)),
-            broker_id: Some(broker_id),
-            stored_broker_epoch: BrokerEpoch(76),
-            resume: Some(broker_epoch),
-            coordinator_epoch: CoordinatorEpoch(4),
-            clean_shutdown: true,
-            same_boot: true,
-            advertise: "127.0.0.1:9702".to_owned(),
-            rack: "r2".to_owned(),
-            replicas: vec![replica_report()],
-        },
+        &registration(Some(broker_epoch)),
         &["name", "incarnation", "data_dir", "advertise"],
         &RegisterBrokerReply {
             cluster_id: ClusterId(3),

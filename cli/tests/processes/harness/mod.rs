@@ -2,6 +2,8 @@
 
 mod clocks;
 mod cluster;
+#[path = "../../environment/mod.rs"]
+mod environment;
 mod process;
 mod publisher;
 

@@ -1,5 +1,6 @@
 //! One process of the binary.
 
+use super::environment::forget_settings;
 use super::{PATIENCE, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
@@ -8,35 +9,6 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
-
-/// Variables of the systems before, which tell the binary something.
-const SEEDS: [&str; 16] = [
-    "BROKER_ID",
-    "LEASE_TIME_SECONDS",
-    "RENEW_INTERVAL_SECONDS",
-    "DEFAULT_PARTITIONS",
-    "LEASE_BACKEND",
-    "BROKER_URLS",
-    "BROKER_NODES",
-    "REDIS_HOST",
-    "REDIS_PORT",
-    "REDIS_USERNAME",
-    "REDIS_PASSWORD",
-    "REDIS_CA",
-    "FOLLOWER_URL",
-    "FLASK_RUN_PORT",
-    "PORT",
-    "IDEMPOTENCE_EXPIRY_SECONDS",
-];
-
-/// Nothing that whoever runs the tests has set tells the binary anything.
-fn forget_settings(command: &mut Command) {
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("YAK_") || SEEDS.contains(&name)) {
-            command.env_remove(name);
-        }
-    }
-}
 
 /// What a process has written to one of its outputs so far, line by line.
 #[derive(Clone, Default)]
