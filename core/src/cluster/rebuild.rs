@@ -1,5 +1,5 @@
-//! A journal that was lost is made again from what the brokers know (rule R15, reliability of elections without
-//! a journal: Viewstamped Replication's view change asks in the same way who has seen the newest).
+//! A journal that was lost is made again from what the brokers know (rule R15; a view change of Viewstamped
+//! Replication asks in the same way who has seen the newest).
 //!
 //! Without a coordinator no record changes: no election, no other ISR. So where the leader that the newest known
 //! record names is among those who answer, has not been restarted, acts by that very record, and is joined by so
@@ -76,7 +76,8 @@ pub enum RebuildError {
     NothingKnown,
 }
 
-/// Makes a journal from what brokers told. Its first term is the one after the highest that any of them has seen.
+/// Makes a journal from what brokers told. Its terms are above any that one of them, or a coordinator that was
+/// thought lost, can have seen.
 ///
 /// # Errors
 /// When they do not fit together, or know nothing.
