@@ -370,7 +370,7 @@ impl Known {
 mod tests {
     use super::*;
     use yak_protocol::ids::{LeaderEpoch, PartitionEpoch};
-    use yak_protocol::message::TopicConfig;
+    use yak_protocol::message::{KeySlots, TopicConfig};
 
     fn broker(id: u32, epoch: u64, fenced: bool) -> BrokerInfo {
         BrokerInfo {
@@ -393,6 +393,7 @@ mod tests {
             wanted_replicas: 2,
             min_isr: 1,
             config,
+            key_slots: KeySlots::default(),
         }
     }
 

@@ -45,6 +45,7 @@ fn copy(version: u64, partitions: Vec<PartitionInfo>) -> LeaderInfo {
         wanted_replicas: 3,
         min_isr: 2,
         config: TopicConfig::default(),
+        key_slots: KeySlots::default(),
     };
     LeaderInfo {
         version: MetadataVersion(version),

@@ -75,7 +75,7 @@ pub(crate) async fn find(
 mod tests {
     use super::*;
     use yak_protocol::ids::{TopicId, TopicPartition};
-    use yak_protocol::message::{PartitionInfo, TopicConfig, TopicInfo};
+    use yak_protocol::message::{KeySlots, PartitionInfo, TopicConfig, TopicInfo};
 
     fn metadata(leader: Option<u32>, isr: &[u32]) -> MetadataReply {
         let id = TopicId(5);
@@ -87,6 +87,7 @@ mod tests {
                 wanted_replicas: 3,
                 min_isr: 2,
                 config: TopicConfig::default(),
+                key_slots: KeySlots::default(),
             }],
             partitions: vec![PartitionInfo {
                 id: TopicPartition { topic: id, partition: PartitionIndex(0) },

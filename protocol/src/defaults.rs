@@ -79,6 +79,18 @@ pub const REPLICAS: u32 = 3;
 pub const REPLICAS_MAX: u32 = 100;
 /// Size of a segment, in bytes.
 pub const SEGMENT_BYTES: u64 = 256 << 20;
+/// The least size of a segment that a topic may ask for, in bytes.
+pub const SEGMENT_BYTES_MIN: u64 = 1 << 10;
+/// The age at which a segment with records is closed.
+pub const SEGMENT_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How old the newest record of a segment gets before the segment is deleted.
+pub const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How long compaction keeps a tombstone.
+pub const DELETE_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+/// For how long a repeated message id is recognised.
+pub const DEDUPE_WINDOW: Duration = Duration::from_secs(10 * 60);
+/// About how many hash slots the keys of a topic fall into: the greatest multiple of its partitions up to this.
+pub const KEY_SLOTS: u32 = 4096;
 /// A checkpoint is written at most this long after the last append.
 pub const CHECKPOINT: Duration = Duration::from_secs(1);
 /// How long a preferred leader is in sync without a break before leadership goes back to it by itself.

@@ -15,8 +15,8 @@ use yak_protocol::ids::{
     TopicPartition,
 };
 use yak_protocol::message::{
-    BrokerInfo, Consume, ConsumeReply, Consumed, Message, Metadata, MetadataReply, Offsets, OffsetsReply,
-    PartitionInfo, TopicConfig, TopicInfo,
+    BrokerInfo, Consume, ConsumeReply, Consumed, KeySlots, Message, Metadata, MetadataReply, Offsets,
+    OffsetsReply, PartitionInfo, TopicConfig, TopicInfo,
 };
 use yak_protocol::net::{
     ClientOptions, Cluster, Incoming, Listener, ListenerConfig, Peer, Replier, Service, serve,
@@ -192,6 +192,7 @@ impl World {
             wanted_replicas: 1,
             min_isr: 1,
             config: TopicConfig::default(),
+            key_slots: KeySlots::default(),
         };
         MetadataReply {
             version: MetadataVersion(u64::from(self.leader_epoch)),

@@ -5,7 +5,8 @@ use yak_protocol::defaults;
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId, TopicPartition};
 use yak_protocol::message::{
-    CreateTopic, CreateTopicReply, DeleteTopic, DeleteTopicReply, Durability, PartitionInfo, TopicInfo,
+    CreateTopic, CreateTopicReply, DeleteTopic, DeleteTopicReply, Durability, KeySlots, PartitionInfo,
+    TopicConfig, TopicInfo,
 };
 use yak_protocol::text::count;
 
@@ -112,13 +113,7 @@ impl Cluster {
         if durability == Durability::Replicated && min_isr < wanted.min(2) {
             return Err(bad(format!("durability `replicated` needs min_isr of at least {}", wanted.min(2))));
         }
-        let batch_bytes_max = request.config.batch_bytes_max;
-        if !(1..=defaults::FRAME_BYTES_MAX).contains(&batch_bytes_max) {
-            return Err(bad(format!(
-                "batch_bytes_max must be 1 to {}, not {batch_bytes_max}",
-                defaults::FRAME_BYTES_MAX
-            )));
-        }
+        check_settings(&request.config)?;
         Ok(TopicInfo {
             id,
             name: request.topic.clone(),
@@ -126,6 +121,7 @@ impl Cluster {
             wanted_replicas: wanted,
             min_isr,
             config: request.config.clone(),
+            key_slots: KeySlots::new(partitions),
         })
     }
 
@@ -140,6 +136,29 @@ impl Cluster {
         step.note("topic", format!("topic {:?} ({topic_id}) is deleted", request.topic));
         Ok(DeleteTopicReply { topic_id })
     }
+}
+
+/// Whether each setting has a value that it can have.
+fn check_settings(config: &TopicConfig) -> Result<(), WireError> {
+    let batch_bytes_max = config.batch_bytes_max;
+    if !(1..=defaults::FRAME_BYTES_MAX).contains(&batch_bytes_max) {
+        let most = defaults::FRAME_BYTES_MAX;
+        return Err(bad(format!("batch_bytes_max must be 1 to {most}, not {batch_bytes_max}")));
+    }
+    for (name, value) in [("retention_ms", config.retention_ms), ("retention_bytes", config.retention_bytes)]
+    {
+        if value < -1 {
+            return Err(bad(format!("{name} must be 0 or more, or -1 for no limit, not {value}")));
+        }
+    }
+    let least = defaults::SEGMENT_BYTES_MIN;
+    if config.segment_bytes < least {
+        return Err(bad(format!("segment_bytes must be at least {least}, not {}", config.segment_bytes)));
+    }
+    if config.segment_ms == 0 {
+        return Err(bad("segment_ms must be at least 1, not 0".to_owned()));
+    }
+    Ok(())
 }
 
 /// What a partition with that many replicas starts with.

@@ -16,9 +16,9 @@ use yak_protocol::ids::{
     ProducerEpoch, ProducerId, TopicId, TopicPartition,
 };
 use yak_protocol::message::{
-    Acked, BrokerInfo, CreateTopic, CreateTopicReply, Message, Metadata, MetadataReply, PartitionInfo,
-    Publish, PublishReply, PublishResult, RegisterProducer, RegisterProducerReply, TopicConfig, TopicInfo,
-    UnknownTopic,
+    Acked, BrokerInfo, CreateTopic, CreateTopicReply, KeySlots, Message, Metadata, MetadataReply,
+    PartitionInfo, Publish, PublishReply, PublishResult, RegisterProducer, RegisterProducerReply,
+    TopicConfig, TopicInfo, UnknownTopic,
 };
 use yak_protocol::net::{
     ClientOptions, Cluster, Incoming, Listener, ListenerConfig, Peer, Replier, Service, serve,
@@ -246,6 +246,7 @@ fn topic_info(name: &str, partitions: u32, id: u128) -> TopicInfo {
         wanted_replicas: 3,
         min_isr: 2,
         config: TopicConfig::default(),
+        key_slots: KeySlots::default(),
     }
 }
 

@@ -1,8 +1,9 @@
-use super::message;
+use super::{KeySlots, TopicConfig, message};
 use crate::ids::{
-    BrokerEpoch, BrokerId, CoordinatorEpoch, LeaderEpoch, MetadataVersion, PartitionEpoch, TopicId,
-    TopicPartition,
+    BrokerEpoch, BrokerId, CoordinatorEpoch, LeaderEpoch, MetadataVersion, PartitionEpoch, PartitionIndex,
+    TopicId, TopicPartition,
 };
+use crate::partitioner::partition_for_key;
 use serde::{Deserialize, Serialize};
 
 /// Asks for the leaders: of one topic (`topic`, by name), or everything (a broker after a gap).
@@ -79,45 +80,20 @@ pub struct TopicInfo {
     pub min_isr: u32,
     /// Its settings.
     pub config: TopicConfig,
+    /// Which partition the records of a key go to.
+    #[serde(default)]
+    pub key_slots: KeySlots,
 }
 
-/// When a record counts as kept.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Durability {
-    /// Synced to disk by every in-sync replica.
-    #[default]
-    Fsync,
-    /// Written by every in-sync replica, synced in the background.
-    Replicated,
-}
-
-/// How much of a compressed batch a broker looks at before it appends it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Validate {
-    /// The header and its checksum; the records of an uncompressed batch are walked.
-    #[default]
-    Header,
-    /// Compressed batches are opened too.
-    Deep,
-}
-
-/// A topic's settings; each has a default.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TopicConfig {
-    /// When a record counts as kept.
-    pub durability: Durability,
-    /// How deeply batches are checked.
-    pub validate: Validate,
-    /// The largest batch in bytes.
-    pub batch_bytes_max: u32,
-}
-
-impl Default for TopicConfig {
-    fn default() -> Self {
-        Self { durability: Durability::Fsync, validate: Validate::Header, batch_bytes_max: 1 << 20 }
+impl TopicInfo {
+    /// The partition of a key.
+    ///
+    /// # Panics
+    /// When it has no partitions.
+    #[must_use]
+    pub fn partition_of(&self, key: &[u8]) -> PartitionIndex {
+        let known = self.key_slots.partition_of(key);
+        known.unwrap_or_else(|| partition_for_key(key, self.partitions))
     }
 }
 

@@ -136,7 +136,7 @@ fn named(known: &MetadataReply) -> Vec<(String, &PartitionInfo)> {
 mod tests {
     use super::*;
     use crate::ids::{BrokerEpoch, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId, TopicPartition};
-    use crate::message::TopicConfig;
+    use crate::message::{KeySlots, TopicConfig};
     use crate::text::Format;
 
     fn broker(id: u32, fenced: bool) -> BrokerInfo {
@@ -175,6 +175,7 @@ mod tests {
             wanted_replicas: 2,
             min_isr: 1,
             config: TopicConfig::default(),
+            key_slots: KeySlots::default(),
         };
         MetadataReply {
             brokers: vec![broker(1, false), broker(2, true), broker(3, false)],

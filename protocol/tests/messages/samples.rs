@@ -50,7 +50,16 @@ pub fn topic_info() -> TopicInfo {
             durability: Durability::Replicated,
             validate: Validate::Deep,
             batch_bytes_max: 5000,
+            cleanup: Cleanup::Both,
+            retention_ms: -1,
+            retention_bytes: 1 << 40,
+            segment_bytes: 1 << 20,
+            segment_ms: 60_000,
+            delete_retention_ms: 70_000,
+            min_compaction_lag_ms: 80_000,
+            dedupe_window_ms: 90_000,
         },
+        key_slots: KeySlots { slots: 4095, spread: 3, moved: vec![MovedSlot(7, PartitionIndex(3))] },
     }
 }
 

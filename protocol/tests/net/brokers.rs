@@ -11,8 +11,8 @@ use yak_protocol::ids::{
     TopicPartition,
 };
 use yak_protocol::message::{
-    BrokerInfo, Message, Metadata, MetadataReply, Offsets, OffsetsReply, PartitionInfo, Publish, TopicConfig,
-    TopicInfo,
+    BrokerInfo, KeySlots, Message, Metadata, MetadataReply, Offsets, OffsetsReply, PartitionInfo, Publish,
+    TopicConfig, TopicInfo,
 };
 use yak_protocol::net::{Incoming, Peer, Replier, Service};
 
@@ -54,6 +54,7 @@ pub fn table() -> Arc<Table> {
         wanted_replicas: 2,
         min_isr: 1,
         config: TopicConfig::default(),
+        key_slots: KeySlots::default(),
     };
     let metadata = MetadataReply {
         version: MetadataVersion(1),

@@ -190,7 +190,12 @@ mod tests {
         assert_eq!(request.min_isr, Some(1));
         assert_eq!(
             request.config,
-            TopicConfig { durability: Durability::Replicated, validate: Validate::Deep, batch_bytes_max: 9 }
+            TopicConfig {
+                durability: Durability::Replicated,
+                validate: Validate::Deep,
+                batch_bytes_max: 9,
+                ..TopicConfig::default()
+            }
         );
         assert!(request.if_not_exists && !request.auto);
     }

@@ -152,7 +152,7 @@ impl View {
 mod tests {
     use super::*;
     use crate::ids::{MetadataVersion, PartitionEpoch, TopicId};
-    use crate::message::{BrokerInfo, TopicConfig};
+    use crate::message::{BrokerInfo, KeySlots, TopicConfig};
 
     const P0: PartitionIndex = PartitionIndex(0);
 
@@ -173,6 +173,7 @@ mod tests {
             wanted_replicas: 1,
             min_isr: 1,
             config: TopicConfig::default(),
+            key_slots: KeySlots::default(),
         };
         let partition = PartitionInfo {
             id: TopicPartition { topic: TopicId(1), partition: P0 },
