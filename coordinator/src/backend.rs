@@ -29,6 +29,22 @@ impl Backend {
     pub(crate) fn steps_down(&self) -> bool {
         matches!(self, Self::Redis(_))
     }
+
+    /// The coordinators of a new quorum, as `--peers` takes them.
+    pub(crate) fn peers(&self) -> String {
+        match self {
+            Self::Quorum { peers } => peers.join(","),
+            Self::Redis(_) => String::new(),
+        }
+    }
+
+    /// The Redis as `--lease-backend` takes it, without user and password; empty for a quorum.
+    pub(crate) fn lease_backend(&self) -> String {
+        match self {
+            Self::Quorum { .. } => String::new(),
+            Self::Redis(target) => target.masked_url(),
+        }
+    }
 }
 
 /// Opens the log of a coordinator that is reached at `address`; with it what answers the other coordinators,
@@ -37,7 +53,7 @@ pub(crate) async fn open(
     config: &CoordinatorConfig,
     address: &str,
 ) -> Result<(AnyLog, Option<QuorumService>), RunError> {
-    let name = config.name.clone().unwrap_or_else(|| format!("coordinator-{address}"));
+    let name = config.name_at(address);
     match &config.backend {
         Backend::Quorum { peers } => {
             let config =

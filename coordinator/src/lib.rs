@@ -81,6 +81,11 @@ impl CoordinatorConfig {
             sources: Sources::new(),
         }
     }
+
+    /// What it calls itself when it is reached at `address`.
+    pub(crate) fn name_at(&self, address: &str) -> String {
+        self.name.clone().unwrap_or_else(|| format!("coordinator-{address}"))
+    }
 }
 
 /// Why a coordinator ended.

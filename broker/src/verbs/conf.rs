@@ -26,6 +26,7 @@ pub(super) fn of_broker(broker: &Broker) -> Settings {
         ("data", config.data.display().to_string()),
         ("rack", config.rack.clone()),
         ("insecure", broker.insecure.to_string()),
+        ("on_lease_loss", if config.step_down { "step-down" } else { "serve" }.to_owned()),
         ("no_auto_create", (!config.auto_create.enabled).to_string()),
     ];
     for (name, value) in given {

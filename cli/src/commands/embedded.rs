@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 use yak_coordinator::CoordinatorConfig;
 use yak_protocol::net::Listener;
+use yak_protocol::text::Sources;
 
 /// How far above the broker's port the coordinator's is, unless told otherwise.
 const PORT_ABOVE: u16 = 100;
@@ -53,7 +54,7 @@ impl Embedded {
             // The lease holds the broker's name, as its users know it.
             name: Some(broker.to_owned()),
             advertise: args.coordinator_advertise.clone(),
-            sources: context.configured.sources(),
+            sources: own_sources(context.configured.sources()),
             ..args.metadata.config(data)?
         };
         Ok(Self { listener, config, peers })
@@ -87,6 +88,17 @@ pub async fn beside(
     ended.and(coordinator.await.map_err(Into::into))
 }
 
+/// Who set what of the coordinator's settings, out of those of its broker.
+fn own_sources(broker: Sources) -> Sources {
+    let of_broker = |setting: &String| matches!(setting.as_str(), "listen" | "advertise" | "data");
+    let own = broker.into_iter().filter(|(setting, _)| !of_broker(setting));
+    own.map(|(setting, source)| {
+        let plain = setting.strip_prefix("coordinator_").map(str::to_owned);
+        (plain.unwrap_or(setting), source)
+    })
+    .collect()
+}
+
 fn beside_broker(bound: SocketAddr, listen: &str) -> String {
     if listen.ends_with(":0") {
         return SocketAddr::new(bound.ip(), 0).to_string();
@@ -110,6 +122,15 @@ mod tests {
         assert_eq!(beside_broker(bound, "10.0.0.1:9701"), "10.0.0.1:9801");
         assert_eq!(beside_broker(([127, 0, 0, 1], 4242).into(), "127.0.0.1:0"), "127.0.0.1:0");
         assert_eq!(folder_beside(Path::new("/var/lib/b1")), Path::new("/var/lib/b1-coordinator"));
+    }
+
+    #[test]
+    fn who_set_the_brokers_address_has_not_set_the_coordinators() {
+        let sources = |pairs: &[(&str, &str)]| -> Sources {
+            pairs.iter().map(|(name, by)| ((*name).to_owned(), (*by).to_owned())).collect()
+        };
+        let broker = [("listen", "command line"), ("coordinator_data", "yak.toml:3"), ("name", "BROKER_ID")];
+        assert_eq!(own_sources(sources(&broker)), sources(&[("data", "yak.toml:3"), ("name", "BROKER_ID")]));
     }
 
     #[test]

@@ -37,6 +37,7 @@ fn servers_start_by_variables_and_a_file_alone() {
     for expected in [
         "lease_time_seconds 2.5 environment LEASE_TIME_SECONDS",
         "default_partitions 7 environment DEFAULT_PARTITIONS",
+        &format!("name coordinator-{address} default"),
     ] {
         assert!(said.contains(expected), "{expected}: {said}");
     }

@@ -57,6 +57,21 @@ impl fmt::Display for Target {
     }
 }
 
+impl Target {
+    /// As a URL that would name it, but for user and password: they are `***`.
+    #[must_use]
+    pub fn masked_url(&self) -> String {
+        let scheme = if self.tls { "rediss" } else { "redis" };
+        let secret = if self.user.is_some() || self.password.is_some() { "***@" } else { "" };
+        let db = if self.db == 0 { String::new() } else { format!("/{}", self.db) };
+        let prefix = (!self.prefix.is_empty()).then(|| format!("prefix={}", self.prefix));
+        let ca = self.ca.as_ref().map(|file| format!("ca={}", file.display()));
+        let options: Vec<_> = prefix.into_iter().chain(ca).collect();
+        let mark = if options.is_empty() { "" } else { "?" };
+        format!("{scheme}://{secret}{self}{db}{mark}{}", options.join("&"))
+    }
+}
+
 /// What is wrong with a URL or with the environment. Never repeats the URL: it may hold a password.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{what}; write redis://[user:password@]host[:port][/db][?prefix=p&ca=file], or rediss:// for TLS")]
@@ -171,6 +186,9 @@ mod tests {
             ..Target::plain("10.0.0.1", 7000)
         };
         assert_eq!(target, expected);
+        let shown = "rediss://***@10.0.0.1:7000/3?prefix=blue:&ca=/etc/ca.pem";
+        assert_eq!(target.masked_url(), shown);
+        assert_eq!(Target::plain("cache", 6379).masked_url(), "redis://cache:6379");
         assert_eq!(Target::parse("redis://[::1]:7000").unwrap().to_string(), "[::1]:7000");
         assert_eq!(Target::parse("redis://:only@h").unwrap().password, Some(Secret::new("only")));
     }

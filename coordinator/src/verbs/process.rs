@@ -53,9 +53,12 @@ pub(super) fn settings(server: &Server) -> Settings {
     let mut settings = Settings::default();
     let seconds = |duration: std::time::Duration| duration.as_secs_f64().to_string();
     for (name, value) in [
+        ("name", config.name_at(&server.portrait.address)),
         ("listen", server.portrait.listen.clone()),
         ("advertise", server.portrait.address.clone()),
         ("data", config.data.display().to_string()),
+        ("peers", config.backend.peers()),
+        ("lease_backend", config.backend.lease_backend()),
         ("insecure", server.portrait.insecure.to_string()),
         ("lease_time_seconds", seconds(config.lease)),
         ("renew_interval_seconds", seconds(config.heartbeat)),
