@@ -48,17 +48,27 @@ impl MetadataArgs {
     }
 
     fn backend(&self) -> anyhow::Result<Backend> {
-        let Some(url) = self.lease_backend.as_deref() else {
-            return Ok(Backend::Quorum { peers: self.peers.clone() });
-        };
-        let target = Target::resolve(url, |name| std::env::var(name).ok())
-            .map_err(|error| Failure::new(USAGE, format!("--lease-backend: {error}")))?;
-        Ok(Backend::Redis(target))
+        match self.lease_backend.as_deref() {
+            None => Ok(Backend::Quorum { peers: self.peers.clone() }),
+            Some(url) => Ok(Backend::Redis(target(url)?)),
+        }
     }
 }
 
+/// The Redis of `--lease-backend`, with what the environment adds to it.
+///
+/// # Errors
+/// When that is none.
+pub fn target(url: &str) -> Result<Target, Failure> {
+    Target::resolve(url, |name| std::env::var(name).ok())
+        .map_err(|error| Failure::new(USAGE, format!("--lease-backend: {error}")))
+}
+
 /// Checks the URL of a Redis, with what the environment adds to it.
-fn redis(url: &str) -> Result<String, String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn redis(url: &str) -> Result<String, String> {
     Target::resolve(url, |name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
     Ok(url.to_owned())
 }

@@ -1,14 +1,17 @@
 //! `yak coordinator rebuild`: a journal for coordinators that have lost theirs, from what the brokers know.
 
+use super::metadata;
 use crate::context::Context;
 use crate::exit::{FAILURE, Failure, UNREACHABLE, USAGE};
 use crate::{table, text};
 use clap::Args;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use yak_core::cluster::{RebuildError, Rebuilt, rebuild};
+use yak_coordinator::Target;
+use yak_core::cluster::{RebuildError, Rebuilt, Record, rebuild};
 use yak_protocol::ids::BrokerId;
 use yak_protocol::message::{BrokerInfo, Recollect, RecollectReply};
 use yak_protocol::net::{ConnectOptions, Connection};
@@ -16,7 +19,7 @@ use yak_protocol::net::{ConnectOptions, Connection};
 /// How long one broker may take to tell what it knows.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// Make a coordinator's data dir again from what the brokers know.
+/// Make the coordinators' journal again from what the brokers know.
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
 For when the data dirs of all coordinators are lost, or older than what the brokers have seen. Stop what is
@@ -24,16 +27,23 @@ left of the coordinators, leave the brokers running (they go on to publish and c
 broker's address. Then start one coordinator on the folder, where the brokers look for one. Others are started
 on empty folders with --peers, and let in with `yak coordinator peers add`.
 
+A Redis that has lost the journal gets it with --lease-backend. Coordinators that stand by go on from it, by
+themselves.
+
 Every broker that the cluster has is asked. One that is lost for good is named with --without; what it led
 rests until enough of the other replicas have said how far they go (`yak why` says what is missing).
 
 Examples:
   yak coordinator rebuild --data /var/lib/yak/coordinator-2 -b 10.0.0.1:9701 --dry-run
-  yak coordinator rebuild --data /var/lib/yak/coordinator-2 -b 10.0.0.1:9701 --without b3")]
+  yak coordinator rebuild --data /var/lib/yak/coordinator-2 -b 10.0.0.1:9701 --without b3
+  yak coordinator rebuild --lease-backend redis://10.0.0.9 -b 10.0.0.1:9701")]
 pub struct RebuildArgs {
     /// The folder to make; it must be empty or not exist
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "lease_backend")]
+    pub data: Option<PathBuf>,
+    /// The Redis to put it into, as coordinators are told it; it must hold no journal
+    #[arg(long, value_parser = metadata::redis, value_name = "URL", conflicts_with = "data")]
+    pub lease_backend: Option<String>,
     /// Brokers, by name or number, that are lost for good
     #[arg(long, value_delimiter = ',', value_name = "BROKER,..")]
     pub without: Vec<String>,
@@ -51,7 +61,10 @@ struct Told {
     topics: usize,
     partitions: usize,
     recovering: Vec<Resting>,
+    /// The folder that was made.
     data: Option<String>,
+    /// The Redis that it was put into.
+    redis: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -65,7 +78,7 @@ struct Resting {
 /// # Errors
 /// When a coordinator is still active, a broker does not answer, or the folder cannot be used.
 pub async fn run(args: RebuildArgs, context: Context) -> anyhow::Result<()> {
-    refuse_used(&args.data)?;
+    let place = Place::of(&args)?;
     let asked = tokio::select! {
         asked = ask_all(&context.global.brokers) => asked,
         () = context.shutdown.cancelled() => return Err(Failure::interrupted().into()),
@@ -86,9 +99,43 @@ pub async fn run(args: RebuildArgs, context: Context) -> anyhow::Result<()> {
     }
     let rebuilt = rebuild(&told).map_err(|error| refused(&error, &told))?;
     if !args.dry_run {
-        yak_coordinator::quorum::write_journal(&args.data, &rebuilt.records)?;
+        place.write(&rebuilt.records).await?;
     }
-    show(&rebuilt, &told, &args, &context)
+    show(&rebuilt, &told, &place, args.dry_run, &context)
+}
+
+/// Where the journal goes.
+enum Place {
+    Folder(PathBuf),
+    Redis(Target),
+}
+
+impl Place {
+    fn of(args: &RebuildArgs) -> Result<Self, Failure> {
+        match (&args.data, &args.lease_backend) {
+            (Some(data), _) => refuse_used(data).map(|()| Self::Folder(data.clone())),
+            (None, Some(url)) => metadata::target(url).map(Self::Redis),
+            (None, None) => {
+                Err(Failure::new(USAGE, "name a folder with --data, or a Redis with --lease-backend"))
+            }
+        }
+    }
+
+    async fn write(&self, records: &[Record]) -> anyhow::Result<()> {
+        match self {
+            Self::Folder(data) => Ok(yak_coordinator::quorum::write_journal(data, records)?),
+            Self::Redis(target) => Ok(yak_coordinator::redis::write_journal(target, records).await?),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(data) => write!(f, "{}", data.display()),
+            Self::Redis(target) => write!(f, "redis at {target}"),
+        }
+    }
 }
 
 fn refused(error: &RebuildError, told: &[RecollectReply]) -> Failure {
@@ -225,7 +272,8 @@ fn check_all_there(asked: &Asked, without: &[String]) -> Result<(), Failure> {
 fn show(
     rebuilt: &Rebuilt,
     told: &[RecollectReply],
-    args: &RebuildArgs,
+    place: &Place,
+    dry_run: bool,
     context: &Context,
 ) -> anyhow::Result<()> {
     let state = rebuilt.state();
@@ -243,7 +291,11 @@ fn show(
             .iter()
             .map(|(id, why)| Resting { partition: state.title(*id), why: why.clone() })
             .collect(),
-        data: (!args.dry_run).then(|| args.data.display().to_string()),
+        data: matches!(place, Place::Folder(_) if !dry_run).then(|| place.to_string()),
+        redis: match place {
+            Place::Redis(target) if !dry_run => Some(target.masked_url()),
+            _ => None,
+        },
     };
     if context.json() {
         return Ok(table::print_json(&said)?);
@@ -262,12 +314,13 @@ fn show(
     for resting in &said.recovering {
         table::print_line(&format!("rests       {}: {}", resting.partition, resting.why))?;
     }
-    let data = args.data.display();
-    table::print_line(&match said.data {
-        None => format!("journal     not written (--dry-run); it would be in {data}"),
-        Some(_) => format!(
-            "journal     {data}; start a coordinator where the brokers look for one: yak coordinator --data {data}"
+    table::print_line(&match place {
+        _ if dry_run => format!("journal     not written (--dry-run); it would be in {place}"),
+        Place::Folder(data) => format!(
+            "journal     {data}; start a coordinator where the brokers look for one: yak coordinator --data {data}",
+            data = data.display()
         ),
+        Place::Redis(_) => format!("journal     {place}; coordinators that stand by go on from it"),
     })?;
     Ok(())
 }

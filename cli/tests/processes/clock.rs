@@ -1,6 +1,8 @@
 //! Wall clocks that jump.
 
-use crate::harness::{Clocks, Cluster, Publisher, check_kept, until_elapsed};
+use crate::harness::{
+    Clocks, Cluster, EMBEDDED, Network, Process, Publisher, Redis, check_kept, until, until_elapsed,
+};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -60,5 +62,61 @@ fn clocks_that_jump_by_an_hour_change_no_leader_and_lose_nothing() {
     until_elapsed(Duration::from_millis(3500));
     publisher.goes_on(20);
     assert_eq!(cluster.describe("orders"), before, "nobody lost its lease");
+    check_kept(&cluster, "orders", &publisher.finish());
+}
+
+#[test]
+fn clients_whose_clocks_jump_by_an_hour_lose_nothing() {
+    let Some(clocks) = Clocks::new() else { return };
+    let cluster = Cluster::start_with(2, "3");
+    cluster.create_topic("orders", 2, 2);
+    let publisher = Publisher::start_with(&cluster, "orders", &clocks.environment("producer"));
+    let all = cluster.all();
+    let reads = ["consume", "orders", "--from-beginning", "-b", &all];
+    let consumer = Process::start_with(&reads, &clocks.environment("consumer"));
+    let read = || consumer.stdout.all().len();
+    until("the first records to be read", || (read() > 0).then_some(()));
+    for name in ["producer", "consumer"] {
+        for seconds in [HOUR, -HOUR, 0] {
+            clocks.set(name, seconds);
+            publisher.goes_on(50);
+            let wanted = publisher.acknowledged();
+            until("everything so far to be read", || (read() >= wanted).then_some(()));
+        }
+    }
+    let acknowledged = publisher.finish();
+    until("everything to be read", || (read() >= acknowledged.len()).then_some(()));
+    assert_eq!(read(), acknowledged.len(), "nothing is read twice");
+    check_kept(&cluster, "orders", &acknowledged);
+}
+
+#[test]
+fn a_redis_whose_clock_jumps_by_an_hour_costs_a_failover_at_most() {
+    let Some(clocks) = Clocks::new() else { return };
+    let Some(redis) = Redis::start(&clocks.environment("redis")) else { return };
+    let backend = ["--lease-backend".to_owned(), format!("redis://{}", redis.address())];
+    let mut cluster = Cluster::start_within(&Network::default(), EMBEDDED, vec![backend.to_vec(); 2], None);
+    cluster.create_topic("orders", 2, 2);
+    let publisher = Publisher::start(&cluster, "orders");
+    // The clock does move: the lease of whoever is active is over, and taken again.
+    let token = || redis.get("leader_lease:token");
+    let before = token();
+    clocks.set("redis", HOUR);
+    until("the lease to be over", || (token() != before).then_some(()));
+    publisher.goes_on(50);
+    // Back again. Whoever is active goes on.
+    clocks.set("redis", 0);
+    publisher.goes_on(50);
+    cluster.in_sync("orders", 2, 2);
+    // Back by an hour, and the holder dies before it can renew what is now an hour long.
+    let holder = redis.get("leader_lease");
+    let n = if holder == "b1" { 1 } else { 2 };
+    cluster.broker(n).signal(rustix::process::Signal::STOP);
+    clocks.set("redis", -HOUR);
+    cluster.kill_broker(n);
+    publisher.goes_on(50);
+    until("the other one to hold the lease", || (redis.get("leader_lease") != holder).then_some(()));
+    cluster.start_broker(n);
+    cluster.in_sync("orders", 2, 2);
     check_kept(&cluster, "orders", &publisher.finish());
 }

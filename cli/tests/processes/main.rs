@@ -13,6 +13,7 @@ mod coordinator_away;
 mod dev;
 mod leaders;
 mod netcat;
+mod network_cut;
 mod peers;
 mod power;
 mod rebuild;

@@ -1,6 +1,6 @@
 //! `yak coordinator rebuild`, as an operator types it.
 
-use crate::harness::{Cluster, Finished, Publisher, check_kept, until, yak};
+use crate::harness::{Cluster, EMBEDDED, Finished, Network, Publisher, Redis, check_kept, until, yak};
 use serde_json::Value;
 
 fn rebuild(cluster: &Cluster, dir: &str, more: &[&str]) -> Finished {
@@ -52,5 +52,38 @@ fn an_operator_makes_a_lost_journal_again() {
     cluster.start_coordinator();
     cluster.start_broker(3);
     cluster.in_sync("orders", 2, 3);
+    check_kept(&cluster, "orders", &publisher.finish());
+}
+
+#[test]
+fn a_redis_that_lost_everything_gets_its_journal_back_while_the_brokers_run() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let url = format!("redis://{}", redis.address());
+    let backend = vec!["--lease-backend".to_owned(), url.clone()];
+    let cluster = Cluster::start_within(&Network::default(), EMBEDDED, vec![backend; 2], None);
+    cluster.create_topic("orders", 2, 2);
+    let publisher = Publisher::start(&cluster, "orders");
+    let before = cluster.describe("orders");
+    let all = cluster.all();
+    let arguments = ["coordinator", "rebuild", "--lease-backend", &url, "-b", &all];
+    let rebuild = |more: &[&str]| yak(&[&arguments, more].concat(), "");
+    rebuild(&[]).expect_code(1).expect_stderr(&["second history"]);
+
+    redis.tell("FLUSHALL");
+    until("every broker to have lost the coordinator", || {
+        (rebuild(&["--dry-run"]).code == Some(0)).then_some(())
+    });
+    assert_eq!(redis.get("coordinator_journal:end"), "", "nothing is made");
+    rebuild(&[]).expect_code(0);
+    rebuild(&[]).expect_code(1);
+    // Those that know what was lost go on from it, with a token above every one before.
+    cluster.coordinator_found();
+    publisher.goes_on(50);
+    cluster.in_sync("orders", 2, 2);
+    let leaders = |partitions: Vec<crate::harness::Partition>| -> Vec<_> {
+        partitions.into_iter().map(|partition| (partition.leader, partition.epoch)).collect()
+    };
+    assert_eq!(leaders(cluster.describe("orders")), leaders(before), "no election");
+    cluster.create_topic("payments", 1, 2);
     check_kept(&cluster, "orders", &publisher.finish());
 }

@@ -1,16 +1,9 @@
 //! The active one of three coordinators is killed in the middle of a move.
 
-use crate::harness::{Cluster, PATIENCE, Process, until, yak};
+use crate::harness::{Cluster, PATIENCE, Process, free_ports, until, yak};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-
-/// Ports that nobody listens on, below those that the system hands out by itself.
-fn free_ports(count: usize) -> Vec<String> {
-    let start = 20_000 + std::process::id() % 10_000;
-    let addresses = (start..32_000).map(|port| format!("127.0.0.1:{port}"));
-    addresses.filter(|address| TcpListener::bind(address).is_ok()).take(count).collect()
-}
+use std::net::TcpStream;
 
 /// What a coordinator answers to a typed line.
 fn typed(address: &str, line: &str) -> Option<String> {

@@ -31,27 +31,36 @@ struct Wait {
 }
 
 /// What [`scripts::LOOK`] found.
-struct Look {
-    lease: String,
-    until: Option<Now>,
+#[derive(Default)]
+pub(super) struct Look {
+    pub(super) lease: String,
+    /// For how much longer the Redis keeps it, in ms; `None` = for ever.
+    pub(super) left_ms: Option<u64>,
+    /// When that is over, by the clock here.
+    pub(super) until: Option<Now>,
+    /// What was noted about who took it last.
+    pub(super) holder: String,
+    /// For how long that one took it.
+    pub(super) lease_ms: Option<u64>,
     /// The highest known: that of its key, or of the journal where that one is lower.
-    token: u64,
-    node: String,
-    address: String,
-    end: Option<Header>,
-    length: u64,
+    pub(super) token: u64,
+    pub(super) node: String,
+    pub(super) address: String,
+    pub(super) end: Option<Header>,
+    pub(super) length: u64,
     /// The entry that was seen last, as it is there.
-    known: Option<Header>,
+    pub(super) known: Option<Header>,
 }
 
 impl Look {
     fn from(answer: &Answer, host: &str) -> Result<Self, Trouble> {
         let (lease, holder) = (answer.text(0), answer.text(3));
-        let mut holder = holder.splitn(4, ' ').skip(1).map(str::to_owned);
-        let mut next = || holder.next().unwrap_or_default();
-        let (node, name, address) = (next(), next(), next());
+        let mut words = holder.split(' ').skip(1).map(str::to_owned);
+        let mut next = || words.next().unwrap_or_default();
+        let (node, name, address, lease_ms) = (next(), next(), next(), next().parse().ok());
         // Whoever set the lease otherwise is not the one who took it last.
-        let (node, address) = if name == lease { (node, address) } else { Default::default() };
+        let (node, address, lease_ms) =
+            if name == lease { (node, address, lease_ms) } else { Default::default() };
         let end = answer.text(4);
         let header = Header::parse(end.as_bytes());
         let length = answer.number(5).unwrap_or(0);
@@ -62,9 +71,10 @@ impl Look {
             )));
         }
         let token = answer.number(2).unwrap_or(0).max(header.map_or(0, |end| end.epoch));
-        let until = answer.number(1).map(|ms: u64| Now(clock::now().0 + ms));
+        let left_ms: Option<u64> = answer.number(1);
+        let until = left_ms.map(|ms| Now(clock::now().0 + ms));
         let known = Header::parse(answer.text(6).as_bytes());
-        Ok(Self { lease, until, token, node, address, end: header, length, known })
+        Ok(Self { lease, left_ms, until, holder, lease_ms, token, node, address, end: header, length, known })
     }
 
     fn found(&self) -> Found {
@@ -95,6 +105,10 @@ impl RedisLog {
         if let Some(lost) = lost {
             shared.board.data_lost(&lost);
             return Ok(Step::Wait(self.poll()));
+        }
+        if self.overlong.end(&look, &shared, &mut link).await? {
+            self.link = Some((link, survey));
+            return Ok(Step::Wait(Duration::ZERO)); // it is free: see who is faster
         }
         let wait = self.others_turn(&look).or_else(|| self.after_a_restart(&look, &survey));
         shared.board.looked(look.found(), wait.as_ref().and_then(|wait| wait.trouble.as_deref()));
@@ -181,7 +195,7 @@ impl RedisLog {
             Some(_) if namesake => Some(format!(
                 "another coordinator is called {lease}, too, at {address}; give each an id of its own"
             )),
-            Some(_) => None,
+            Some(_) => self.overlong.trouble(look, &self.shared.host),
         };
         // Just behind its end, if that comes first.
         let left = look.until.map_or(u64::MAX, |until| until.0.saturating_sub(clock::now().0) + 1);
@@ -241,7 +255,7 @@ impl RedisLog {
         let damaged = |what: String| {
             Unread::Damaged(format!(
                 "the journal in redis at {host} is damaged: {what}. Nothing is decided from it: restore that Redis \
-                 from a copy that has entry {}, or run `yak coordinator rebuild`",
+                 from a copy that has entry {}, or make the journal again (yak coordinator rebuild --help)",
                 seen.sequence
             ))
         };

@@ -18,19 +18,25 @@ mod board;
 mod campaign;
 mod entry;
 mod keeper;
+mod lapse;
 mod link;
+mod local;
+mod rebuilt;
 mod scripts;
 mod seen;
 mod survey;
 mod target;
 mod tenure;
 
+pub use local::local_server;
+pub use rebuilt::write_journal;
 pub use target::{Secret, Target, TargetError};
 
 use crate::DataDirError;
 use crate::metalog::{Look, Lost, MetaLog, Standing, Term};
 use board::Board;
 use campaign::Step;
+use lapse::Overlong;
 use link::Link;
 use scripts::Keys;
 use seen::{Seen, SeenFile};
@@ -125,6 +131,9 @@ pub enum RedisLogError {
     /// A lease nobody could hold.
     #[error("the lease ({0:?}) is shorter than {LEASE_MIN:?}: a hiccup would lose it")]
     LeaseTooShort(Duration),
+    /// What was asked of the Redis was not done.
+    #[error("{0}")]
+    Refused(String),
     /// A name that would not be one word.
     #[error("{0:?} cannot be the name of a coordinator: it must be one word")]
     Name(String),
@@ -199,6 +208,7 @@ pub struct RedisLog {
     /// Between two looks of a standby. Not during one: a look that is dropped in the middle leaves it unusable.
     link: Option<(Link, Survey)>,
     tenure: Option<Tenure>,
+    overlong: Overlong,
 }
 
 impl RedisLog {
@@ -223,7 +233,7 @@ impl RedisLog {
             seen: Mutex::new(seen),
             file: Mutex::new(file),
         };
-        Ok(Self { shared: Arc::new(shared), link: None, tenure: None })
+        Ok(Self { shared: Arc::new(shared), link: None, tenure: None, overlong: Overlong::default() })
     }
 
     fn over(&self, token: u64, words: String) -> Lost {

@@ -3,7 +3,7 @@
 //! ```text
 //! leader_lease             name of the active coordinator; runs out after the lease
 //! leader_lease:token       number of the last term; only grows
-//! leader_lease:holder      "token node name address" of who took the lease last
+//! leader_lease:holder      "token node name address lease-ms" of who took the lease last
 //! coordinator_journal      list of entries
 //! coordinator_journal:end  header of its last entry
 //! ```
@@ -64,7 +64,7 @@ if last > (tonumber(redis.call('GET', KEYS[2]) or '0')) then
   redis.call('SET', KEYS[2], string.format('%.0f', last))
 end
 local token = tostring(redis.call('INCR', KEYS[2]))
-redis.call('SET', KEYS[3], token .. ' ' .. ARGV[2] .. ' ' .. ARGV[1] .. ' ' .. ARGV[3])
+redis.call('SET', KEYS[3], token .. ' ' .. ARGV[2] .. ' ' .. ARGV[1] .. ' ' .. ARGV[3] .. ' ' .. ARGV[4])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[4])
 return {'taken', token}";
 
@@ -96,3 +96,21 @@ local lease, token = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
 if lease ~= ARGV[1] or token ~= ARGV[2] then return {'lost', lease or '', token or ''} end
 redis.call('DEL', KEYS[1])
 return {'released'}";
+
+/// `holder, lease ms`: what [`LOOK`] found. Takes the lease from a holder that has not renewed it and whose end the
+/// Redis has put off by itself: it lives on for longer than whoever took it has ever asked for. `lapsed`, or `kept`.
+pub(super) const LAPSE: &str = r"
+local holder, left = redis.call('GET', KEYS[3]), redis.call('PTTL', KEYS[1])
+if holder ~= ARGV[1] or left <= tonumber(ARGV[2]) then return {'kept'} end
+redis.call('DEL', KEYS[1])
+return {'lapsed'}";
+
+/// `token, end, entry`. `kept`, or `held, by`, or `used`. Begins a journal where there is none.
+pub(super) const BEGIN: &str = r"
+local lease = redis.call('GET', KEYS[1])
+if lease then return {'held', lease} end
+if redis.call('EXISTS', KEYS[4], KEYS[5]) > 0 then return {'used'} end
+if (tonumber(redis.call('GET', KEYS[2]) or '0')) < tonumber(ARGV[1]) then redis.call('SET', KEYS[2], ARGV[1]) end
+redis.call('RPUSH', KEYS[4], ARGV[3])
+redis.call('SET', KEYS[5], ARGV[2])
+return {'kept'}";

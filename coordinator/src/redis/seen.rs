@@ -74,7 +74,7 @@ impl Seen {
         Some(format!(
             "redis at {host} has lost data: its journal {found}, and this coordinator has seen entry {sequence}, \
              token {token}. No second history is begun: restore that Redis from a copy that has entry {sequence}, \
-             or run `yak coordinator rebuild`"
+             or make the journal again: yak coordinator rebuild --lease-backend redis://{host}"
         ))
     }
 

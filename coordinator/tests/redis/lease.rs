@@ -151,3 +151,22 @@ async fn two_clusters_share_a_redis_by_a_prefix() {
     plain.append(&[decision(1)]).await;
     blue.append(&[decision(2)]).await;
 }
+
+#[tokio::test]
+async fn a_lease_that_the_redis_keeps_for_an_hour_too_long_ends_when_nobody_renews_it() {
+    let Some(server) = RedisServer::start().await else { return };
+    let mut first = Coordinator::new("first", server.target(), SHORT);
+    first.campaign().await;
+    // What a clock that is set back does to keys.
+    let put_off = async || server.tell(&["PEXPIRE", "leader_lease", "3600000"]).await;
+    put_off().await;
+    let left = async || server.ask::<i64>(&["PTTL", "leader_lease"]).await;
+    eventually("a live holder to renew it as ever", || async { left().await <= 5000 }).await;
+    assert_eq!(server.ask::<u64>(&["GET", "leader_lease:token"]).await, 1);
+
+    drop(first);
+    put_off().await;
+    let mut second = Coordinator::new("second", server.target(), LONG);
+    let term = second.campaign().await;
+    assert_eq!((epoch(&term), term.created), (2, false));
+}

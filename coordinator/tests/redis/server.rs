@@ -2,32 +2,14 @@
 
 use redis::{FromRedisValue, Value};
 use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use yak_coordinator::redis::Target;
+use yak_coordinator::redis::{Target, local_server};
 
 /// Longer than anything here takes; reached only when a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How the server is started. Its binary is also installed under the name of a checking tool, in a package
-/// that starts no service.
-fn binary() -> Option<Command> {
-    if let Some(given) = std::env::var_os("YAK_REDIS_SERVER") {
-        return Some(Command::new(given));
-    }
-    let path = std::env::var_os("PATH")?;
-    let found =
-        |name: &str| std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
-    if let Some(server) = found("redis-server") {
-        return Some(Command::new(server));
-    }
-    let mut command = Command::new(found("redis-check-rdb")?);
-    command.arg0("redis-server");
-    Some(command)
-}
 
 pub struct RedisServer {
     pub dir: TempDir,
@@ -51,7 +33,7 @@ impl RedisServer {
 
     /// With further settings, which win. `None` (and a line that says so) where there is no server to start.
     pub async fn start_with(settings: &[&str]) -> Option<Self> {
-        if binary().is_none() {
+        if local_server().is_none() {
             assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "redis-server is not installed");
             eprintln!("SKIPPED: redis-server is not installed");
             return None;
@@ -68,7 +50,7 @@ impl RedisServer {
 
     /// Starts it again on what is in its dir.
     pub async fn run(&mut self) {
-        let mut command = binary().unwrap();
+        let mut command = local_server().unwrap();
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"]);
         command.arg("--dir").arg(self.dir.path()).arg("--logfile").arg(self.dir.path().join("log"));
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null());

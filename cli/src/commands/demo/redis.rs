@@ -2,11 +2,12 @@
 
 use super::layout::free_addresses;
 use anyhow::{Context as _, bail};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use yak_coordinator::redis::local_server;
 
 /// How long it may take to listen.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,11 +27,11 @@ impl Redis {
         std::fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
         let address = free_addresses(1)?.remove(0);
         let port = address.rsplit(':').next().unwrap_or_default();
-        let mut command = server().context(
+        let command = local_server().context(
             "the lease needs a Redis, and this machine has no redis-server: install it (Debian: redis-server), \
              or name one with YAK_REDIS_SERVER",
         )?;
-        let child = command
+        let child = Command::from(command)
             .args(["--port", port, "--bind", "127.0.0.1", "--daemonize", "no"])
             .args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""])
             .arg("--dir")
@@ -64,22 +65,4 @@ impl Redis {
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
-}
-
-/// The server's binary; Debian has it also in redis-tools, under another name, where no service comes with it.
-fn server() -> Option<Command> {
-    if let Some(given) = std::env::var_os("YAK_REDIS_SERVER") {
-        return Some(Command::new(given));
-    }
-    if let Some(server) = in_path("redis-server") {
-        return Some(Command::new(server));
-    }
-    let mut command = Command::new(in_path("redis-check-rdb")?);
-    command.arg0("redis-server");
-    Some(command)
-}
-
-fn in_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
 }

@@ -1,9 +1,12 @@
 //! A coordinator and brokers, each a process.
 
-use super::{Clocks, Finished, Process, until, yak};
+use super::{Clocks, Finished, Network, Process, free_ports, until, yak};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+
+/// For `--coordinator`: inside the brokers.
+pub const EMBEDDED: &str = "embedded";
 
 /// One partition as `yak topic describe` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +30,14 @@ struct Slot {
     address: String,
     /// Where others reach it, if that is another address.
     advertise: Option<String>,
+    /// What else it is started with.
+    options: Vec<String>,
     process: Option<Process>,
 }
 
 impl Slot {
     fn new() -> Self {
-        Self { address: "127.0.0.1:0".to_owned(), advertise: None, process: None }
+        Self { address: "127.0.0.1:0".to_owned(), advertise: None, options: Vec::new(), process: None }
     }
 
     /// Where others reach it.
@@ -50,6 +55,7 @@ pub struct Cluster {
     coordinator: Option<Process>,
     brokers: Vec<Slot>,
     clocks: Option<Clocks>,
+    network: Option<Network>,
     /// The last field: what the processes use goes after them.
     data: TempDir,
 }
@@ -97,7 +103,33 @@ impl Cluster {
             coordinator: None,
             brokers: Vec::new(),
             clocks: None,
+            network: None,
         }
+    }
+
+    /// The same in a network that can be cut, each broker in a place of its name: `b1` and so on. The first one is
+    /// started with the first of these options, and so on; their coordinators may be inside.
+    pub fn start_within(
+        network: &Network,
+        coordinators: &str,
+        options: Vec<Vec<String>>,
+        clocks: Option<Clocks>,
+    ) -> Self {
+        let mut cluster = Self::without_brokers(coordinators);
+        cluster.clocks = clocks;
+        cluster.network = Some(network.clone());
+        for (n, options) in (1..).zip(options) {
+            let address = free_ports(1).remove(0);
+            let advertise = Some(network.front(&format!("b{n}"), &address));
+            cluster.brokers.push(Slot { address, advertise, options, process: None });
+            cluster.launch_broker(n);
+            // Those that coordinate themselves are ready only together, and registered in any order.
+            if coordinators != EMBEDDED {
+                cluster.broker_ready(n);
+            }
+        }
+        (1..=cluster.brokers.len()).for_each(|n| cluster.broker_ready(n));
+        cluster
     }
 
     fn add_brokers(&mut self, brokers: usize) {
@@ -152,6 +184,12 @@ impl Cluster {
         self.brokers[n - 1].process.as_mut().expect("the broker runs")
     }
 
+    /// What each broker that runs has logged, with its name.
+    pub fn logs(&self) -> Vec<(String, Vec<String>)> {
+        let running = (1..).zip(&self.brokers).filter_map(|(n, slot)| Some((n, slot.process.as_ref()?)));
+        running.map(|(n, process): (usize, _)| (format!("b{n}"), process.stderr.all())).collect()
+    }
+
     /// Where broker `n` listens.
     pub fn address(&self, n: usize) -> &str {
         &self.brokers[n - 1].address
@@ -168,7 +206,12 @@ impl Cluster {
         if let Some(advertise) = &slot.advertise {
             arguments.extend(["--advertise", advertise]);
         }
-        slot.process = Some(Process::start_with(&arguments, &environment));
+        arguments.extend(slot.options.iter().map(String::as_str));
+        let process = Process::start_with(&arguments, &environment);
+        if let Some(network) = &self.network {
+            network.stands(process.id(), &name);
+        }
+        slot.process = Some(process);
     }
 
     /// Waits until broker `n` is ready.

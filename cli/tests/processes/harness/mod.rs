@@ -4,13 +4,17 @@ mod clocks;
 mod cluster;
 #[path = "../../environment/mod.rs"]
 mod environment;
+mod network;
 mod process;
 mod publisher;
+mod redis;
 
 pub use clocks::Clocks;
-pub use cluster::{Cluster, Partition, Record, records};
+pub use cluster::{Cluster, EMBEDDED, Partition, Record, records};
+pub use network::{Network, free_ports};
 pub use process::{Finished, Process, yak};
 pub use publisher::{Publisher, check_kept, check_kept_beside};
+pub use redis::Redis;
 
 use std::time::{Duration, Instant};
 

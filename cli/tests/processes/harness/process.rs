@@ -108,6 +108,11 @@ impl Process {
         Self { child, stdin, stdout, stderr, followers: vec![out, err] }
     }
 
+    /// The system's number for it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for `ready <address>`, and returns the address.
     pub fn ready(&mut self) -> String {
         let started = Instant::now();

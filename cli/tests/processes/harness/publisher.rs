@@ -32,8 +32,13 @@ pub struct Acknowledged {
 impl Publisher {
     /// Starts to publish to `topic`.
     pub fn start(cluster: &Cluster, topic: &str) -> Self {
+        Self::start_with(cluster, topic, &[])
+    }
+
+    /// The same with these variables.
+    pub fn start_with(cluster: &Cluster, topic: &str, variables: &[(String, String)]) -> Self {
         let brokers = cluster.all();
-        let mut process = Process::start(&[
+        let arguments = [
             "produce",
             topic,
             "-K",
@@ -44,7 +49,8 @@ impl Publisher {
             "delivery_timeout_ms=180000",
             "-b",
             &brokers,
-        ]);
+        ];
+        let mut process = Process::start_with(&arguments, variables);
         let mut stdin = process.stdin.take().expect("it is piped");
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
