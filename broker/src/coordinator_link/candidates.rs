@@ -30,6 +30,11 @@ impl Candidates {
         self.all().count()
     }
 
+    /// All others.
+    pub(super) fn but(&self, address: &str) -> Vec<String> {
+        self.all().filter(|known| *known != address).cloned().collect()
+    }
+
     /// A coordinator on standby says that this one is active.
     pub(super) fn point_to(&mut self, address: String) {
         self.pointed_to = Some(address);

@@ -284,7 +284,7 @@ pub(crate) async fn run(
             return BrokerError::Config("no coordinator address was given".to_owned());
         };
         tried += 1;
-        let reason = match register::register(&broker, &address, candidates.count() == 1, &updates).await {
+        let reason = match register::register(&broker, &address, &candidates.but(&address), &updates).await {
             Ok(registered) => {
                 pause = REGISTER.0;
                 tried = 0;
@@ -302,6 +302,10 @@ pub(crate) async fn run(
             Err(register::Refused::Standby(active)) => {
                 candidates.point_to(active.clone());
                 format!("it is on standby; {active} is active")
+            }
+            Err(register::Refused::Silent(active)) => {
+                candidates.point_to(active.clone());
+                format!("it does not answer, and {active} is active")
             }
             Err(register::Refused::Now(reason)) => {
                 if reminded.is_none_or(|at| at.elapsed() >= REMIND) {

@@ -10,16 +10,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use yak_core::time::Now;
 use yak_protocol::error::{Action, ErrorCode, WireError};
 use yak_protocol::ids::{LeaderEpoch, PartitionEpoch, TopicPartition};
-use yak_protocol::message::{RegisterBroker, RegisterBrokerReply, ReplicaReport};
+use yak_protocol::message::{Metadata, RegisterBroker, RegisterBrokerReply, ReplicaReport};
 use yak_protocol::net::{Connection, Incoming, RequestError};
 use yak_storage::Recovered;
 
-/// How long one of several coordinators may take to answer a registration before the next is asked: it may be
-/// paused, and another one active by now.
+/// How long one of several coordinators may take to answer a registration before the next is tried: it may be
+/// paused, and none of the others active yet.
 const REGISTER_MAX: Duration = Duration::from_secs(2);
+
+/// How long a registration may be without an answer before the others are asked who is active, and how often.
+const LOOK_AROUND: Duration = Duration::from_millis(250);
 
 /// A session that stands.
 pub(super) struct Registered {
@@ -38,35 +43,27 @@ pub(super) enum Refused {
     Now(String),
     /// Another coordinator is active: there.
     Standby(String),
+    /// It has not answered yet, and another coordinator is active: there.
+    Silent(String),
     /// This broker cannot be part of that cluster as it is.
     ForGood(BrokerError),
 }
 
 /// Connects, registers, and makes what was granted durable before anything acts on it.
 ///
-/// The answer of a coordinator that is `alone` is waited for as long as the connection stands: if it was
-/// paused, it must not find a registration whose sender has hung up.
+/// Where there are no `others`, the answer is waited for as long as the connection stands: a coordinator that was
+/// paused must not find a registration whose sender has hung up.
 pub(super) async fn register(
     broker: &Arc<Broker>,
     address: &str,
-    alone: bool,
+    others: &[String],
     updates: &mpsc::UnboundedSender<Update>,
 ) -> Result<Registered, Refused> {
-    let (connection, incoming) = peers::connect(address).await.map_err(Refused::Now)?;
     let resume = broker.link.granted();
-    let request = request(broker, resume.as_ref());
-    let sent = clock::now();
-    let asked = connection.request(&request, Vec::new());
-    let asked = async {
-        if alone { Ok(patiently(address, asked).await) } else { timeout(REGISTER_MAX, asked).await }
-    };
-    let Ok(answered) = asked.await else {
-        return Err(Refused::Now(format!("no answer within {} s; others are asked", REGISTER_MAX.as_secs())));
-    };
-    let reply = match answered {
-        Ok(answer) => answer.body,
-        Err(RequestError::Refused(error)) => return Err(refused(broker, resume.is_some(), error)),
-        Err(other) => return Err(Refused::Now(other.to_string())),
+    let asked = ask(broker, address, others.is_empty(), resume.as_ref());
+    let Asked { connection, incoming, sent, reply } = tokio::select! {
+        asked = asked => asked?,
+        active = active_among(others, address) => return Err(Refused::Silent(active)),
     };
     let session = accept(broker, address, &reply).await?;
     broker.link.set_granted(Some(session));
@@ -94,6 +91,66 @@ pub(super) async fn register(
         lease_ms: reply.lease_ms,
         coordinators: reply.coordinators,
     })
+}
+
+/// What a coordinator has granted, not yet made durable.
+struct Asked {
+    connection: Connection,
+    incoming: mpsc::UnboundedReceiver<Incoming>,
+    sent: Now,
+    reply: RegisterBrokerReply,
+}
+
+async fn ask(
+    broker: &Broker,
+    address: &str,
+    alone: bool,
+    resume: Option<&Session>,
+) -> Result<Asked, Refused> {
+    let (connection, incoming) = peers::connect(address).await.map_err(Refused::Now)?;
+    let request = request(broker, resume);
+    let sent = clock::now();
+    let asked = connection.request(&request, Vec::new());
+    let answered =
+        if alone { Ok(patiently(address, asked).await) } else { timeout(REGISTER_MAX, asked).await };
+    match answered {
+        Ok(Ok(answer)) => Ok(Asked { connection, incoming, sent, reply: answer.body }),
+        Ok(Err(RequestError::Refused(error))) => Err(refused(broker, resume.is_some(), error)),
+        Ok(Err(other)) => Err(Refused::Now(other.to_string())),
+        Err(_) => {
+            Err(Refused::Now(format!("no answer within {} s; others are tried", REGISTER_MAX.as_secs())))
+        }
+    }
+}
+
+/// The one of these, or the one that they point to, that is active and not at `silent`. Nothing is asked at first:
+/// a coordinator that is well answers sooner. Never ends where nobody else is active.
+async fn active_among(others: &[String], silent: &str) -> String {
+    loop {
+        sleep(LOOK_AROUND).await;
+        let mut looks: JoinSet<Option<String>> = others.iter().cloned().map(active_at).collect();
+        while let Some(found) = looks.join_next().await {
+            if let Ok(Some(active)) = found
+                && active != silent
+            {
+                return active;
+            }
+        }
+    }
+}
+
+/// Which coordinator is active, as the one there says.
+async fn active_at(address: String) -> Option<String> {
+    let look = async {
+        let (connection, _) = peers::connect(&address).await.ok()?;
+        let nothing = Metadata { topics: Some(Vec::new()) };
+        match connection.request(&nothing, Vec::new()).await {
+            Ok(_) => Some(address),
+            Err(RequestError::Refused(error)) if error.code == ErrorCode::NotActive => error.coordinator,
+            Err(_) => None,
+        }
+    };
+    timeout(REGISTER_MAX, look).await.ok().flatten()
 }
 
 /// Waits for as long as it takes, and says so now and then.
