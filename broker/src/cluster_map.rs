@@ -8,7 +8,9 @@ use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
 use yak_protocol::error::{ErrorCode, LeaderHint, WireError};
 use yak_protocol::ids::{BrokerEpoch, BrokerId, MetadataVersion, PartitionIndex, TopicId, TopicPartition};
-use yak_protocol::message::{BrokerInfo, LeaderInfo, MetadataReply, PartitionInfo, TopicInfo, UnknownTopic};
+use yak_protocol::message::{
+    BrokerInfo, LeaderInfo, MetadataReply, PartitionInfo, TopicConfig, TopicInfo, UnknownTopic,
+};
 use yak_protocol::names;
 use yak_protocol::text::count;
 
@@ -147,6 +149,11 @@ impl ClusterMap {
     /// Whether the topic exists.
     pub(crate) fn has_topic_id(&self, topic: TopicId) -> bool {
         self.read().topics.contains_key(&topic)
+    }
+
+    /// A topic's settings.
+    pub(crate) fn topic_config(&self, topic: TopicId) -> Option<TopicConfig> {
+        self.read().topics.get(&topic).map(|info| info.config.clone())
     }
 
     /// A topic's name; its id when it is not known.
@@ -370,7 +377,7 @@ impl Known {
 mod tests {
     use super::*;
     use yak_protocol::ids::{LeaderEpoch, PartitionEpoch};
-    use yak_protocol::message::{KeySlots, TopicConfig};
+    use yak_protocol::message::KeySlots;
 
     fn broker(id: u32, epoch: u64, fenced: bool) -> BrokerInfo {
         BrokerInfo {

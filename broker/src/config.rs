@@ -65,6 +65,8 @@ pub(crate) const PRODUCERS_SNAPSHOT_BYTES: usize = 64 << 20;
 pub(crate) const PRODUCERS_SNAPSHOT_BYTES_STOP: usize = 1 << 20;
 /// Fewer producer ids than this left = ask for another block.
 pub(crate) const PRODUCER_IDS_LOW: i64 = 200;
+/// How often partitions are looked at for what they need no longer keep.
+pub(crate) const RETENTION_CHECK: Duration = Duration::from_secs(30);
 /// How long a stopping broker waits for others to take over what it leads.
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a stopping broker waits for publishes to be answered.
@@ -113,6 +115,10 @@ pub struct BrokerConfig {
     pub io: Arc<dyn Io>,
     /// How long an in-sync replica may be behind (rule R8).
     pub replica_lag_max: Duration,
+    /// How often partitions are looked at for what they need no longer keep.
+    pub retention_check: Duration,
+    /// What time it is, in ms since 1970, where ages of records are counted; tests have their own.
+    pub wall_clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// Whether to serve nothing once the lease is over, also where the coordinator does not ask for it.
     pub step_down: bool,
     /// How long a stopping broker waits for others to take over.
@@ -142,6 +148,8 @@ impl BrokerConfig {
             store: StoreConfig::default(),
             io: Arc::new(RealIo),
             replica_lag_max: defaults::REPLICA_LAG_MAX,
+            retention_check: RETENTION_CHECK,
+            wall_clock: Arc::new(crate::clock::wall_ms),
             step_down: false,
             drain_timeout: DRAIN_TIMEOUT,
             fatal: None,

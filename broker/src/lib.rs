@@ -17,6 +17,7 @@ mod peers;
 mod producers;
 mod repair;
 mod requests;
+mod retention;
 mod service;
 mod streams;
 mod tasks;
@@ -79,6 +80,7 @@ pub async fn run(
     let broker = Arc::new(Broker::new(config, parts));
     let (updates, updates_in) = mpsc::unbounded_channel();
     broker.tasks.spawn("metadata", apply_updates(broker.clone(), updates_in));
+    broker.tasks.spawn("retention", retention::run(broker.clone()));
     let (refused, refusal) = oneshot::channel();
     let (linked, to_apply) = (broker.clone(), updates.clone());
     broker.tasks.spawn("coordinator link", async move {

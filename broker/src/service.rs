@@ -6,11 +6,11 @@ use crate::verbs;
 use std::sync::Arc;
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{
-    CancelMoves, ChangePeers, Consume, CoordinatorHello, CreateTopic, DecommissionBroker, DeleteTopic, Drain,
-    Elect, ElectPreferred, Heartbeat, Hello, LeaderInfoRequest, ListMoves, Message, Metadata, MovePartitions,
-    Offsets, Probe, ProducerIds, ProposeIsr, Publish, RaftAppend, RaftSnapshot, RaftVote, ReadRange,
-    Recollect, RegisterBroker, RegisterConsumer, RegisterProducer, ReplaceBroker, Replicate, StreamSilent,
-    Why,
+    AlterTopic, CancelMoves, ChangePeers, Consume, CoordinatorHello, CreateTopic, DecommissionBroker,
+    DeleteRecords, DeleteTopic, Drain, Elect, ElectPreferred, Heartbeat, Hello, LeaderInfoRequest, ListMoves,
+    Message, Metadata, MovePartitions, Offsets, Probe, ProducerIds, ProposeIsr, Publish, RaftAppend,
+    RaftSnapshot, RaftVote, ReadRange, Recollect, RegisterBroker, RegisterConsumer, RegisterProducer,
+    ReplaceBroker, Replicate, StreamSilent, Why,
 };
 use yak_protocol::net::{Closed, CommandError, Incoming, Observer, Peer, Replier, Service, TextSession};
 use yak_protocol::text::{Command, Status, Verb, Word};
@@ -43,6 +43,8 @@ impl Service for BrokerService {
             Recollect::KIND => answer(&request, reply, |_: Recollect| requests::recollect(broker)),
             CreateTopic::KIND => requests::create_topic(broker, &request, reply),
             DeleteTopic::KIND => requests::delete_topic(broker, &request, reply),
+            AlterTopic::KIND => requests::alter_topic(broker, &request, reply),
+            DeleteRecords::KIND => requests::delete_records(broker, &request, reply),
             Elect::KIND => requests::to_coordinator::<Elect>(broker, &request, reply),
             Drain::KIND => requests::to_coordinator::<Drain>(broker, &request, reply),
             MovePartitions::KIND => requests::to_coordinator::<MovePartitions>(broker, &request, reply),

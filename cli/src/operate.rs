@@ -41,7 +41,8 @@ impl From<RequestError> for Missed {
 
 /// A cluster that an operator's command talks to.
 pub struct Operator {
-    cluster: Cluster,
+    /// The way there.
+    pub cluster: Cluster,
     /// What it said of itself.
     pub metadata: Arc<MetadataReply>,
     context: Context,

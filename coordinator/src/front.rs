@@ -10,10 +10,11 @@ use tokio::sync::{oneshot, watch};
 use yak_core::cluster::{ConnectionId, Loss, Request};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{
-    CancelMoves, ChangePeers, Consume, CreateTopic, DecommissionBroker, DeleteTopic, Drain, Elect,
-    ElectPreferred, Heartbeat, Hello, LeaderInfoRequest, ListMoves, Message, Metadata, MovePartitions,
-    Offsets, Probe, ProbeReply, ProducerIds, ProposeIsr, Publish, ReadRange, Recollect, RegisterBroker,
-    RegisterConsumer, RegisterProducer, ReplaceBroker, Replicate, StreamSilent, Why,
+    AlterTopic, CancelMoves, ChangePeers, Consume, CreateTopic, DecommissionBroker, DeleteRecords,
+    DeleteTopic, Drain, Elect, ElectPreferred, Heartbeat, Hello, LeaderInfoRequest, ListMoves, Message,
+    Metadata, MovePartitions, Offsets, Probe, ProbeReply, ProducerIds, ProposeIsr, Publish, ReadRange,
+    Recollect, RegisterBroker, RegisterConsumer, RegisterProducer, ReplaceBroker, Replicate, StreamSilent,
+    Why,
 };
 use yak_protocol::net::{Closed, CommandError, Incoming, Observer, Peer, Replier, Service, TextSession};
 use yak_protocol::text::{Command, Status, Verb, Word};
@@ -162,6 +163,7 @@ fn parse(request: &Incoming) -> Result<Ask, WireError> {
         ProducerIds::KIND => Ask::Machine(Request::ProducerIds(request.parse()?)),
         CreateTopic::KIND => Ask::Machine(Request::CreateTopic(request.parse()?)),
         DeleteTopic::KIND => Ask::Machine(Request::DeleteTopic(request.parse()?)),
+        AlterTopic::KIND => Ask::Machine(Request::AlterTopic(request.parse()?)),
         Elect::KIND => Ask::Machine(Request::Elect(request.parse()?)),
         Drain::KIND => Ask::Machine(Request::Drain(request.parse()?)),
         MovePartitions::KIND => Ask::Machine(Request::MovePartitions(request.parse()?)),
@@ -178,6 +180,7 @@ fn parse(request: &Incoming) -> Result<Ask, WireError> {
         kind @ (Publish::KIND
         | Consume::KIND
         | Offsets::KIND
+        | DeleteRecords::KIND
         | Replicate::KIND
         | ReadRange::KIND
         | Recollect::KIND) => Ask::OfBroker(kind.to_owned()),

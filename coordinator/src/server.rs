@@ -421,6 +421,7 @@ impl Server {
             Ok(Reply::ProducerIds(body)) => reply.reply_body(&body, Vec::new()),
             Ok(Reply::CreateTopic(body)) => reply.reply_body(&body, Vec::new()),
             Ok(Reply::DeleteTopic(body)) => reply.reply_body(&body, Vec::new()),
+            Ok(Reply::AlterTopic(body)) => reply.reply_body(&body, Vec::new()),
             Ok(Reply::Elect(body)) => reply.reply_body(&body, Vec::new()),
             Ok(Reply::Drain(body)) => reply.reply_body(&body, Vec::new()),
             Ok(Reply::Moves(body)) => reply.reply_body(&body, Vec::new()),

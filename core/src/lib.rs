@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod partition;
+pub mod retention;
 pub mod rules;
 pub mod time;
 pub mod why;

@@ -11,9 +11,9 @@ use yak_core::cluster::{
 use yak_core::rules::Rules;
 use yak_protocol::ids::{BrokerEpoch, BrokerId, ClusterId, DataDirId, Incarnation, MetadataVersion};
 use yak_protocol::message::{
-    CancelMoves, CreateTopic, DeleteTopic, Drain, Elect, ElectPreferred, Heartbeat, IsrProposal, Move,
-    MovePartitions, MovesReply, PartitionInfo, PartitionName, PreferredElection, ProposeIsr, RegisterBroker,
-    ReplaceBroker, StreamSilent,
+    AlterTopic, CancelMoves, CreateTopic, DeleteTopic, Drain, Elect, ElectPreferred, Heartbeat, IsrProposal,
+    Move, MovePartitions, MovesReply, PartitionInfo, PartitionName, PreferredElection, ProposeIsr,
+    RegisterBroker, ReplaceBroker, SettingChange, StreamSilent,
 };
 
 const BROKERS: usize = 4;
@@ -247,7 +247,8 @@ impl World {
                 let topic = format!("topic-{}", self.random.u32(0..4));
                 self.request(ConnectionId(0), Request::DeleteTopic(DeleteTopic { topic }));
             }
-            79..83 => self.report_silence(n),
+            79 => self.alter(),
+            80..83 => self.report_silence(n),
             83..86 => {
                 if let Some(broker) = self.brokers[n].id {
                     self.feed(Event::ProbeAnswered { broker });
@@ -260,6 +261,20 @@ impl World {
             91..95 => self.move_about(n),
             _ => self.advance(self.random.clone().u64(0..1500)),
         }
+    }
+
+    /// Somebody changes a topic. Asked for with `dry_run` first, that changes nothing.
+    fn alter(&mut self) {
+        let topic = format!("topic-{}", self.random.u32(0..4));
+        let min_isr = self.random.u32(1..=3).to_string();
+        let set = vec![SettingChange("min_isr".to_owned(), Some(min_isr))];
+        let partitions = self.random.bool().then(|| self.random.u32(1..6));
+        let mut alter = AlterTopic { topic, set, partitions, dry_run: true };
+        let before = self.cluster.state().clone();
+        self.request(ConnectionId(0), Request::AlterTopic(alter.clone()));
+        assert!(*self.cluster.state() == before, "a dry run changes something");
+        alter.dry_run = false;
+        self.request(ConnectionId(0), Request::AlterTopic(alter));
     }
 
     /// Somebody moves things about. Asked for with `dry_run` first, that changes nothing.

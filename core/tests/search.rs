@@ -13,8 +13,17 @@ use harness::{Setup, World};
 /// How many states each search of the test command looks at.
 const STATES: usize = 16_000;
 
-const NOTHING: Bounds =
-    Bounds { publishes: 0, holds: 0, crashes: 0, fences: 0, lags: 0, takeovers: 0, moves: 0 };
+const NOTHING: Bounds = Bounds {
+    publishes: 0,
+    holds: 0,
+    crashes: 0,
+    fences: 0,
+    lags: 0,
+    takeovers: 0,
+    moves: 0,
+    min_isrs: 0,
+    trims: 0,
+};
 
 fn explore(name: &str, bounds: Bounds) {
     explore_on(name, 3, bounds);
@@ -78,4 +87,24 @@ fn moved_and_crashed_and_shrunk() {
 #[test]
 fn moved_and_taken_over() {
     explore_on("moves, takeover", 4, Bounds { publishes: 1, holds: 1, takeovers: 1, moves: 2, ..NOTHING });
+}
+
+/// R9: `min_isr` goes down and up again while nobody knows who has heard of it.
+#[test]
+fn min_isr_is_changed_with_held_news() {
+    explore("min_isr", Bounds { publishes: 2, holds: 1, min_isrs: 2, fences: 1, ..NOTHING });
+}
+
+#[test]
+fn min_isr_is_changed_and_machines_lose_power() {
+    explore(
+        "min_isr, crashes",
+        Bounds { publishes: 1, holds: 1, crashes: 1, min_isrs: 2, lags: 1, ..NOTHING },
+    );
+}
+
+/// R4: the log start passes followers that are behind.
+#[test]
+fn dropped_with_held_frames() {
+    explore("trims", Bounds { publishes: 2, holds: 1, crashes: 1, trims: 1, lags: 1, ..NOTHING });
 }

@@ -170,6 +170,8 @@ const MUST_HAPPEN: &[&str] = &[
     "a move is cancelled",
     "a leader moves away",
     "a copy is deleted after a move",
+    "a leader drops old records",
+    "min_isr is changed",
     "a publish is sent again",
     "a publish has definitely failed",
 ];

@@ -179,7 +179,11 @@ impl Producer {
         let info = self.find_or_make(&place).await?;
         let partitions =
             (0..info.partitions).map(|index| start_partition(&self.shared, &place, PartitionIndex(index)));
-        let topic = Arc::new(Topic::new(partitions.collect(), info.config.batch_bytes_max as usize));
+        let topic = Arc::new(Topic::new(
+            partitions.collect(),
+            info.config.batch_bytes_max as usize,
+            info.key_slots.clone(),
+        ));
         self.topics
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -257,11 +261,12 @@ async fn follow(shared: Arc<Shared>, topics: Topics) {
         for info in &metadata.topics {
             let Some(topic) = topics.get_mut(&info.name) else { continue };
             let batch_bytes_max = info.config.batch_bytes_max as usize;
-            if (topic.partitions.len(), topic.batch_bytes_max) != (info.partitions as usize, batch_bytes_max)
-            {
+            let known = (topic.partitions.len(), topic.batch_bytes_max, &topic.key_slots);
+            if known != (info.partitions as usize, batch_bytes_max, &info.key_slots) {
                 let name: Arc<str> = info.name.as_str().into();
                 let start = |partition| start_partition(&shared, &name, partition);
-                *topic = Arc::new(topic.resized(info.partitions, batch_bytes_max, start));
+                *topic =
+                    Arc::new(topic.resized(info.partitions, batch_bytes_max, info.key_slots.clone(), start));
             }
         }
     }

@@ -4,6 +4,7 @@ use crate::intake::Intake;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use yak_protocol::ids::PartitionIndex;
+use yak_protocol::message::KeySlots;
 use yak_protocol::partitioner::partition_for_key;
 
 /// One partition: where its records are filled into batches, and whether its sender is in trouble.
@@ -22,15 +23,17 @@ pub(crate) struct Topic {
     former: Vec<PartitionHandle>,
     /// The largest batch that its brokers take, in bytes.
     pub(crate) batch_bytes_max: usize,
+    /// Where records with a key go.
+    pub(crate) key_slots: KeySlots,
     /// Where records without a key go for now.
     sticky: AtomicU32,
 }
 
 impl Topic {
-    pub(crate) fn new(partitions: Vec<PartitionHandle>, batch_bytes_max: usize) -> Self {
+    pub(crate) fn new(partitions: Vec<PartitionHandle>, batch_bytes_max: usize, key_slots: KeySlots) -> Self {
         let count = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
         let sticky = AtomicU32::new(fastrand::u32(0..count.max(1)));
-        Self { partitions, former: Vec::new(), batch_bytes_max, sticky }
+        Self { partitions, former: Vec::new(), batch_bytes_max, key_slots, sticky }
     }
 
     /// The topic with another number of partitions; new ones are started.
@@ -38,13 +41,14 @@ impl Topic {
         &self,
         partitions: u32,
         batch_bytes_max: usize,
+        key_slots: KeySlots,
         start: impl FnMut(PartitionIndex) -> PartitionHandle,
     ) -> Self {
         let mut all: Vec<_> = self.partitions.iter().chain(&self.former).cloned().collect();
         let known = u32::try_from(all.len()).unwrap_or(u32::MAX);
         all.extend((known..partitions).map(PartitionIndex).map(start));
         let former = all.split_off(partitions as usize);
-        Self { former, ..Self::new(all, batch_bytes_max) }
+        Self { former, ..Self::new(all, batch_bytes_max, key_slots) }
     }
 
     /// Where a record goes that names no partition: by its key, as the Java clients do; without one to
@@ -52,7 +56,9 @@ impl Topic {
     pub(crate) fn choose(&self, key: Option<&[u8]>) -> PartitionIndex {
         let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
         if let Some(key) = key {
-            return partition_for_key(key, count);
+            // Slots may name a partition that this metadata lacks only if somebody sent nonsense.
+            let known = self.key_slots.partition_of(key).filter(|partition| partition.0 < count);
+            return known.unwrap_or_else(|| partition_for_key(key, count));
         }
         let sticky = self.sticky.load(Ordering::Relaxed);
         let current = &self.partitions[sticky as usize];
@@ -104,7 +110,7 @@ mod tests {
                 stalled: Arc::default(),
             })
             .collect();
-        Topic::new(partitions, 1 << 20)
+        Topic::new(partitions, 1 << 20, KeySlots::new(count))
     }
 
     #[test]
@@ -125,6 +131,21 @@ mod tests {
     fn a_key_goes_where_the_java_clients_put_it() {
         // murmur2("abc") = 479470107
         assert_eq!(topic(3).choose(Some(b"abc")), PartitionIndex(479_470_107 % 3));
+    }
+
+    #[test]
+    fn a_topic_that_grows_keeps_its_keys_where_they_are() {
+        let small = topic(3);
+        let more = topic(7).partitions.into_iter().skip(3).collect::<Vec<_>>();
+        let mut new = more.into_iter();
+        let large = small.resized(7, 1 << 20, small.key_slots.clone(), |_| new.next().expect("four more"));
+        let mut used = BTreeSet::new();
+        for key in 0..1000u32 {
+            let key = key.to_be_bytes();
+            assert_eq!(large.choose(Some(&key)), small.choose(Some(&key)));
+            used.insert(large.choose(Some(&key)));
+        }
+        assert_eq!(used.len(), 3, "new partitions get no keys");
     }
 
     #[test]

@@ -81,6 +81,8 @@ pub const REPLICAS_MAX: u32 = 100;
 pub const SEGMENT_BYTES: u64 = 256 << 20;
 /// The least size of a segment that a topic may ask for, in bytes.
 pub const SEGMENT_BYTES_MIN: u64 = 1 << 10;
+/// The greatest, in bytes: positions in a segment's index have 32 bits, and offsets within it too.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 31;
 /// The age at which a segment with records is closed.
 pub const SEGMENT_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How old the newest record of a segment gets before the segment is deleted.

@@ -17,3 +17,4 @@ pub mod net;
 pub mod partitioner;
 mod signature;
 pub mod text;
+pub mod topic_settings;

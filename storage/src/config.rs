@@ -31,7 +31,7 @@ pub struct StoreConfig {
 }
 
 /// The most that a segment can hold: positions in its index have 32 bits.
-pub const SEGMENT_BYTES_CEILING: u64 = 1 << 31;
+pub const SEGMENT_BYTES_CEILING: u64 = defaults::SEGMENT_BYTES_MAX;
 
 impl Default for StoreConfig {
     fn default() -> Self {

@@ -186,6 +186,18 @@ impl Log {
         crate::repair::repair(&self.shared, &self.cell, from, to, batches)
     }
 
+    /// Sets the size at which segments are closed, in bytes, in place of the store's; at most
+    /// [`crate::SEGMENT_BYTES_CEILING`]. Holds until the store is closed.
+    pub fn set_segment_bytes(&self, bytes: u64) {
+        let bytes = bytes.clamp(1, crate::SEGMENT_BYTES_CEILING);
+        self.cell.segment_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Closes the segment that begins here if it takes appends: the next append begins another one.
+    pub fn close_segment(&self, base: Offset) {
+        self.cell.close_before.fetch_max(base.0.saturating_add(1), Ordering::Relaxed);
+    }
+
     /// Takes note of a lower bound of the high watermark. Cheap; lands in the next checkpoint.
     pub fn set_high_watermark_hint(&self, hint: Offset) {
         self.cell.hint.fetch_max(hint.0, Ordering::Relaxed);

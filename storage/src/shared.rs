@@ -44,6 +44,10 @@ pub(crate) struct LogCell {
     pub(crate) observer: Lock<Arc<dyn Observer>>,
     /// A lower bound of the high watermark, for the next checkpoint.
     pub(crate) hint: AtomicU64,
+    /// The size at which its segments are closed, in bytes; 0 = the store's.
+    pub(crate) segment_bytes: AtomicU64,
+    /// A segment that begins before this takes no more appends.
+    pub(crate) close_before: AtomicU64,
     /// Whether it is among [`Shared::changed`].
     pub(crate) listed: AtomicBool,
     /// Held by whoever changes the partition's files.
@@ -59,6 +63,8 @@ impl LogCell {
             state: Lock::new(state),
             observer: Lock::new(Arc::new(Unobserved)),
             hint: AtomicU64::new(hint),
+            segment_bytes: AtomicU64::new(0),
+            close_before: AtomicU64::new(0),
             listed: AtomicBool::new(false),
             files: Lock::default(),
             cursors: Lock::default(),

@@ -152,3 +152,42 @@ fn the_log_start_moves_up_and_whole_segments_go() {
         assert_eq!(log.segments().len(), 1);
     }
 }
+
+#[test]
+fn segments_are_closed_at_the_size_and_the_moment_that_somebody_asks_for() {
+    let disk = SimDisk::new();
+    let store = on(&disk, false);
+    let mut writer = Writer::new(&store, partition(0));
+    let bases = |writer: &Writer| -> Vec<u64> {
+        writer.log.segments().iter().map(|segment| segment.base.0).collect()
+    };
+    let one = batch(&["x"]).len() as u64;
+    writer.log.set_segment_bytes(2 * one);
+    for n in 0..5 {
+        writer.append(n, 1, batch(&["x"]));
+    }
+    writer.sync();
+    assert_eq!(bases(&writer), [0, 2, 4]);
+    writer.log.close_segment(Offset(4));
+    writer.append(5, 1, batch(&["x"]));
+    writer.append(6, 1, batch(&["x"]));
+    writer.sync();
+    assert_eq!(bases(&writer), [0, 2, 4, 5]);
+    // One that is closed already does not close the one after it.
+    writer.log.close_segment(Offset(0));
+    writer.log.set_segment_bytes(1 << 20);
+    writer.append(7, 1, batch(&["x"]));
+    writer.sync();
+    assert_eq!(bases(&writer), [0, 2, 4, 5]);
+    // All of it goes, and appends go on where it ended.
+    writer.submit(LogOp::MoveLogStart { to: Offset(8) });
+    writer.append(8, 1, batch(&["y"]));
+    writer.sync();
+    assert_eq!(bases(&writer), [8]);
+    drop(store);
+    disk.crash(Crash::LoseUnsynced);
+    let store = on(&disk, false);
+    let writer = Writer::new(&store, partition(0));
+    assert_eq!(bases(&writer), [8]);
+    assert_eq!(read_all(&writer.log).unwrap(), [(8, "y".to_owned())]);
+}

@@ -40,6 +40,7 @@ impl Task {
                         self.snapshots.appended(carried.batches.len());
                     }
                     DiskOp::Truncate { .. } => self.cut = Some(seq),
+                    DiskOp::MoveLogStart { .. } => self.trims.moved(seq),
                     _ => {}
                 }
                 self.log.submit(seq.0, log_op(op, &carried.batches));

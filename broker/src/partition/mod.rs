@@ -5,15 +5,17 @@ mod effects;
 mod pushes;
 mod start;
 mod task;
+mod trims;
 
 pub(crate) use start::start;
+pub(crate) use trims::TrimAnswer;
 
 use crate::requests::PublishAnswer;
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use yak_core::partition::{BatchHead, Event, Explained, Now, View};
-use yak_protocol::ids::{PartitionEpoch, TopicPartition};
+use yak_protocol::ids::{Offset, PartitionEpoch, TopicPartition};
 use yak_protocol::message::{Acks, ReplicaReport};
 use yak_storage::Log;
 
@@ -25,6 +27,12 @@ pub(crate) enum Command {
     Event(Event),
     /// The leader pushed ([`Event::Push`]); these are its batches, concatenated.
     Push(Event, Bytes),
+    /// Drop what lies below, as far as it is committed and this replica leads.
+    Trim {
+        to: Offset,
+        /// Told once it is on disk; `None` = nobody wants to know.
+        answer: Option<TrimAnswer>,
+    },
     /// Say what there is to say about the replica.
     Explain(oneshot::Sender<Explained>),
     /// Answer what waits and end; the sender learns when it is done.

@@ -56,7 +56,8 @@ impl Task {
         };
         let push = Push { id: self.id, session, from, high_watermark, log_start, bytes: 0 };
         let below = self.view.borrow().log_end;
-        if from >= below {
+        // A follower that the log start has passed learns it by that (rule R4): there is nothing left to send.
+        if from >= below || from < log_start {
             to.push(push, Vec::new());
             self.followups.push_back(Event::Pushed { stream, follower, session, next: from, bytes: 0 });
             return;

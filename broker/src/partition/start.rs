@@ -2,6 +2,7 @@
 
 use super::disk::{Awaited, Reports};
 use super::task::Task;
+use super::trims::Trims;
 use super::{Command, PartitionHandle};
 use crate::broker::Broker;
 use crate::producers::Snapshots;
@@ -31,6 +32,9 @@ pub(crate) fn start(
     let awaited = Awaited::default();
     let observer = Arc::new(Reports::new(commands.downgrade(), awaited.clone()));
     let log = broker.store.log(id, observer)?;
+    if let Some(settings) = broker.cluster.topic_config(id.topic) {
+        log.set_segment_bytes(settings.segment_bytes);
+    }
     let config = ReplicaConfig {
         id,
         broker: me,
@@ -62,6 +66,7 @@ pub(crate) fn start(
         repairs: Repairs::default(),
         snapshots: Snapshots::default(),
         cut: None,
+        trims: Trims::default(),
         rebuilding: None,
         halted: false,
         effects: Vec::new(),

@@ -2,7 +2,8 @@
 
 use super::disk::Awaited;
 use super::pushes::throttled;
-use super::{Command, Publish};
+use super::trims::Trims;
+use super::{Command, Publish, TrimAnswer};
 use crate::broker::Broker;
 use crate::clock;
 use crate::config::{
@@ -19,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::DropGuard;
 use yak_core::partition::{Effect, Event, Now, OpSeq, Replica, StreamClass, Ticket, View};
 use yak_protocol::error::{ErrorCode, WireError};
-use yak_protocol::ids::{BrokerId, TopicPartition};
+use yak_protocol::ids::{BrokerId, Offset, TopicPartition};
 use yak_protocol::message::{Acks, Durability};
 use yak_storage::Log;
 
@@ -50,6 +51,8 @@ pub(super) struct Task {
     pub(super) snapshots: Snapshots,
     /// The last truncation that is not synced yet: it may find damage.
     pub(super) cut: Option<OpSeq>,
+    /// Moves of the log start on their way to the disk.
+    pub(super) trims: Trims,
     /// Ends the fold of the producers that is under way.
     pub(super) rebuilding: Option<DropGuard>,
     /// Whether the replica has stopped itself.
@@ -115,12 +118,16 @@ impl Task {
             Command::Publish(publish) => self.publish(now, publish),
             Command::Event(event) => {
                 self.note(&event);
+                let moved = self.settle_trims(&event);
                 self.step(now, event, Carried::default());
-                if let Some(save) = self.snapshot_due(PRODUCERS_SNAPSHOT_BYTES) {
+                // What has gone from the log can be read back no more.
+                let after_bytes = if moved { 0 } else { PRODUCERS_SNAPSHOT_BYTES };
+                if let Some(save) = self.snapshot_due(after_bytes) {
                     self.broker.tasks.spawn("save producers", save);
                 }
             }
             Command::Push(event, batches) => self.step(now, event, Carried { batches, ..Carried::default() }),
+            Command::Trim { to, answer } => self.trim(now, to, answer),
             Command::Explain(told) => {
                 // Whoever wanted to know may have gone.
                 let _ = told.send(self.replica.explain(now));
@@ -150,6 +157,35 @@ impl Task {
         let carried = Carried { batches: batch, memory: Some(memory), records: head.count };
         let event = Event::Publish { ticket, head, acks, deadline, lease_held };
         self.step(now, event, carried);
+    }
+
+    fn trim(&mut self, now: Now, to: Offset, answer: Option<TrimAnswer>) {
+        if !self.view.borrow().leads {
+            if let Some(answer) = answer {
+                let _ = answer.send(Err(self.broker.not_leader(self.id)));
+            }
+            return;
+        }
+        self.step(now, Event::Trim { to }, Carried::default());
+        if let Some(answer) = answer {
+            let log_start = self.view.borrow().log_start;
+            self.trims.wait(answer, log_start);
+        }
+    }
+
+    /// Answers those who wait for a new log start; whether the last one that was asked for is on disk now.
+    fn settle_trims(&mut self, event: &Event) -> bool {
+        match event {
+            Event::Synced(seq) => {
+                let log_start = self.view.borrow().log_start;
+                self.trims.synced(*seq, log_start)
+            }
+            Event::WriteFailed { seq, error } => {
+                self.trims.failed(*seq, error);
+                false
+            }
+            _ => false,
+        }
     }
 
     /// What an event means to the shell itself: the memory of what has been written, or has failed, is given

@@ -1,4 +1,4 @@
-//! `create_topic` and `delete_topic`: the coordinator decides; and topics made by their first publish.
+//! `create_topic`, `alter_topic` and `delete_topic`: the coordinator decides; and topics made by their first publish.
 
 use crate::broker::Broker;
 use crate::config::COORDINATOR_TIMEOUT;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use yak_protocol::error::{ErrorCode, WireError};
-use yak_protocol::message::{CreateTopic, DeleteTopic, Message};
+use yak_protocol::message::{AlterTopic, CreateTopic, DeleteTopic, Message};
 use yak_protocol::names;
 use yak_protocol::net::{Incoming, Replier};
 
@@ -28,6 +28,27 @@ pub(crate) fn delete_topic(broker: &Arc<Broker>, request: &Incoming, reply: Repl
         let gone = broker.link.ask(&delete).await?;
         let _ = known(&broker, &delete.topic, false).await;
         Ok(gone)
+    });
+}
+
+/// Passes `alter_topic` on, and answers once this broker knows the topic as it is then: a publish that follows on
+/// the same connection finds its new partitions.
+pub(crate) fn alter_topic(broker: &Arc<Broker>, request: &Incoming, reply: Replier) {
+    pass_on::<AlterTopic, _>(broker, request, reply, |broker, alter| async move {
+        let altered = broker.link.ask(&alter).await?;
+        if !alter.dry_run && !altered.changed.is_empty() {
+            let mut news = broker.cluster.subscribe();
+            let heard = timeout(COORDINATOR_TIMEOUT, async {
+                // Somebody may alter it again meanwhile; then what was wanted has been heard of, too.
+                while broker.cluster.topic(&alter.topic).is_ok_and(|known| known != altered.topic) {
+                    if news.changed().await.is_err() {
+                        return;
+                    }
+                }
+            });
+            let _ = heard.await;
+        }
+        Ok(altered)
     });
 }
 

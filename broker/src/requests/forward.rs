@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::BrokerId;
-use yak_protocol::message::{Acked, BatchRef, Consume, Consumed, Offsets, OffsetsReply, Publish};
+use yak_protocol::message::{Acked, BatchRef, Consume, Consumed, Message, Publish};
 use yak_protocol::net::RequestError;
 
 /// Passes a batch on. It is queued for the leader when this returns, so order is kept.
@@ -80,15 +80,15 @@ fn outcome_of(error: RequestError, leader: BrokerId) -> WireError {
     }
 }
 
-/// Passes a question about offsets on.
+/// Passes a request on that can be sent again: it changes nothing, or nothing twice.
 ///
 /// # Errors
 /// What the leader says, or why it cannot be asked.
-pub(super) async fn offsets(
+pub(super) async fn ask<M: Message>(
     broker: &Broker,
     leader: BrokerId,
-    request: &Offsets,
-) -> Result<OffsetsReply, WireError> {
+    request: &M,
+) -> Result<M::Reply, WireError> {
     let connection = broker.peers.to(broker, leader).await?;
     let pending = connection.start(request, Vec::new());
     let answered = match pending {
@@ -98,7 +98,7 @@ pub(super) async fn offsets(
     answered.map(|answer| answer.body).map_err(|error| without_outcome(outcome_of(error, leader)))
 }
 
-/// A read has no outcome that could be unknown.
+/// What can be sent again has no outcome that matters.
 fn without_outcome(error: WireError) -> WireError {
     let code = if error.code == ErrorCode::OutcomeUnknown { ErrorCode::Timeout } else { error.code };
     // The hint of an unknown outcome is for publishers.

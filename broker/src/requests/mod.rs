@@ -3,6 +3,7 @@
 mod answer;
 mod consume;
 mod create_topic;
+mod delete_records;
 mod forward;
 mod hello;
 mod metadata;
@@ -18,7 +19,8 @@ mod why;
 
 pub(crate) use answer::PublishAnswer;
 pub(crate) use consume::consume;
-pub(crate) use create_topic::{Creations, create_topic, delete_topic};
+pub(crate) use create_topic::{Creations, alter_topic, create_topic, delete_topic};
+pub(crate) use delete_records::delete_records;
 pub(crate) use hello::hello;
 pub(crate) use metadata::metadata;
 pub(crate) use offsets::offsets;

@@ -20,7 +20,7 @@ pub(crate) fn offsets(broker: &Arc<Broker>, request: &Incoming, reply: Replier) 
     if let Some(leader) = led_elsewhere(broker, &offsets) {
         let (broker_of_task, asked) = (broker.clone(), Offsets { forward: false, ..offsets });
         broker.tasks.spawn("forwarded offsets", async move {
-            let outcome = forward::offsets(&broker_of_task, leader, &asked).await;
+            let outcome = forward::ask(&broker_of_task, leader, &asked).await;
             reply.reply::<Offsets>(outcome.as_ref().map_err(Clone::clone), Vec::new());
         });
         return;

@@ -14,7 +14,6 @@ use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::PartitionIndex;
 use yak_protocol::message::{Acks, PlainRecord, Publish, TopicInfo};
 use yak_protocol::net::{Incoming, Replier};
-use yak_protocol::partitioner;
 
 /// Takes one request. Everything that orders batches happens before this returns.
 pub(crate) async fn publish(broker: &Arc<Broker>, request: Incoming, reply: Replier) {
@@ -79,7 +78,7 @@ async fn plain(broker: &Arc<Broker>, publish: Publish) -> Result<Vec<Placing>, W
     for record in &publish.records {
         let partition = match (publish.partition, &record.key) {
             (Some(partition), _) => partition,
-            (None, Some(key)) => partitioner::partition_for_key(key, info.partitions),
+            (None, Some(key)) => info.partition_of(key),
             (None, None) => *keyless.get_or_insert_with(|| any_partition(broker, &info)),
         };
         spread.entry(partition).or_default().push(record);

@@ -10,7 +10,6 @@ use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{PartitionIndex, ProducerEpoch, ProducerId, TopicPartition};
 use yak_protocol::message::{Acks, BatchRef, PlainRecord, Publish};
 use yak_protocol::net::{TextSession, find, place};
-use yak_protocol::partitioner::partition_for_key;
 use yak_protocol::text::{Command, Status};
 
 pub(super) async fn publish(
@@ -55,7 +54,7 @@ pub(super) async fn publish(
             let known = find(session, service, command, topic).await?.topic;
             let partition = match (partition, &record.key) {
                 (Some(partition), _) => partition,
-                (None, Some(key)) => partition_for_key(key, known.partitions),
+                (None, Some(key)) => known.partition_of(key),
                 (None, None) => {
                     let hint = "numbers count within a partition: say part= or key=";
                     return Err(WireError::bad_request("id= needs to know the partition").hint(hint).into());

@@ -10,6 +10,7 @@ mod followers;
 mod full_disk;
 mod halted;
 mod identity;
+mod keeping;
 mod moves;
 mod power_cut;
 mod publishing;

@@ -1,7 +1,11 @@
 //! What consumers see: committed records, empty answers at the end, errors with the bounds beyond it.
 
-use crate::harness::{Client, Cluster, eventually, values_of};
+use crate::harness::{Client, Cluster, PATIENCE, eventually, values_of};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use yak_protocol::envelope;
 use yak_protocol::error::ErrorCode;
 use yak_protocol::ids::{Offset, PartitionIndex};
 use yak_protocol::message::{Consume, ConsumeFrom, Format, Hello, Metadata, Offsets, RegisterConsumer};
@@ -123,4 +127,41 @@ async fn a_wait_without_news_ends_empty() {
     let waited = tokio::time::timeout(Duration::from_secs(20), client.consume("orders", 0, 1, 30));
     let (consumed, bin) = waited.await.expect("it does not wait for ever");
     assert_eq!((consumed.error, bin.len()), (None, 0));
+}
+
+/// Flow control is the long poll: what is not asked for is not sent. This one asks and asks, and reads nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_does_not_read_is_cut_off_and_others_go_on() {
+    let cluster = Cluster::start(1).await;
+    let client = with_records(&cluster, 1).await;
+    let address = client.connection.address().to_owned();
+    let mut greedy = TcpStream::connect(&address).await.expect("somebody listens");
+    let from = ConsumeFrom { topic: "orders".into(), partition: PartitionIndex(0), offset: Offset(1) };
+    let wait_ms = 20_000;
+    let consume = Consume { partitions: vec![from], format: Format::Batch, wait_ms, ..Consume::default() };
+    // More answers than may wait for one connection, all of them for the record that comes next.
+    for id in 1..=200 {
+        let frame = envelope::encode(1, id, "consume", &consume, Vec::new()).expect("it can be encoded");
+        greedy.write_all(&frame.to_bytes()).await.expect("taken");
+    }
+    // Requests are taken in order: once this one is answered, all the others wait.
+    let hello = envelope::encode(1, 201, "hello", &Hello::default(), Vec::new()).expect("it can be encoded");
+    greedy.write_all(&hello.to_bytes()).await.expect("taken");
+    let length = timeout(PATIENCE, greedy.read_u32()).await.expect("it is answered").expect("a frame");
+    let mut answer = vec![0; length as usize];
+    greedy.read_exact(&mut answer).await.expect("a whole frame");
+    let large = "x".repeat(900 << 10);
+    client.publish("orders", 0, &[&large]).await.expect("acknowledged");
+    let (consumed, _) = client.consume("orders", 0, 1, 0).await;
+    assert_eq!(consumed.error, None);
+    let mut read = 0;
+    let mut buffer = vec![0; 1 << 20];
+    // What was on its way arrives; then it is over.
+    while let Ok(count) = timeout(PATIENCE, greedy.read(&mut buffer)).await.expect("it goes on or ends")
+        && count > 0
+    {
+        read += count;
+    }
+    assert!(read < 180 << 20, "{read} bytes were kept for somebody who did not read");
+    client.publish("orders", 0, &["and on"]).await.expect("acknowledged");
 }

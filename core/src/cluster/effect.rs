@@ -7,9 +7,9 @@ use super::record::Record;
 use yak_protocol::error::WireError;
 use yak_protocol::ids::BrokerId;
 use yak_protocol::message::{
-    CreateTopicReply, DecommissionReply, DeleteTopicReply, DrainReply, ElectPreferredReply, ElectReply,
-    HeartbeatReply, LeaderInfo, MovesReply, ProducerIdsReply, ProposeIsrReply, RegisterBrokerReply,
-    StreamSilentReply,
+    AlterTopicReply, CreateTopicReply, DecommissionReply, DeleteTopicReply, DrainReply, ElectPreferredReply,
+    ElectReply, HeartbeatReply, LeaderInfo, MovesReply, ProducerIdsReply, ProposeIsrReply,
+    RegisterBrokerReply, StreamSilentReply,
 };
 
 /// The answer to a [`super::Request`].
@@ -29,6 +29,8 @@ pub enum Reply {
     CreateTopic(CreateTopicReply),
     /// To `DeleteTopic`.
     DeleteTopic(DeleteTopicReply),
+    /// To `AlterTopic`.
+    AlterTopic(AlterTopicReply),
     /// To `Elect`.
     Elect(ElectReply),
     /// To `Drain`.

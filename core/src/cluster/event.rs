@@ -2,8 +2,9 @@
 
 use yak_protocol::ids::{BrokerEpoch, BrokerId};
 use yak_protocol::message::{
-    CancelMoves, CreateTopic, DecommissionBroker, DeleteTopic, Drain, Elect, ElectPreferred, Heartbeat,
-    ListMoves, MovePartitions, ProducerIds, ProposeIsr, RegisterBroker, ReplaceBroker, StreamSilent,
+    AlterTopic, CancelMoves, CreateTopic, DecommissionBroker, DeleteTopic, Drain, Elect, ElectPreferred,
+    Heartbeat, ListMoves, MovePartitions, ProducerIds, ProposeIsr, RegisterBroker, ReplaceBroker,
+    StreamSilent,
 };
 
 /// Names a connection of the coordinator; chosen by the shell, never reused.
@@ -40,6 +41,8 @@ pub enum Request {
     CreateTopic(CreateTopic),
     /// Deletes a topic.
     DeleteTopic(DeleteTopic),
+    /// Changes a topic.
+    AlterTopic(AlterTopic),
     /// Wants another leader.
     Elect(Elect),
     /// Wants a broker to lead nothing, or no longer so.

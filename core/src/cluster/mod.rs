@@ -3,6 +3,7 @@
 //! [`Cluster::step`] decides; durable state changes only by applying [`Record`]s, which the shell makes
 //! durable before anything that follows from them is sent. Replaying the records is the recovery.
 
+mod alter;
 mod checks;
 mod decommission;
 mod effect;
@@ -188,6 +189,7 @@ impl Cluster {
             Request::ProducerIds(request) => Reply::ProducerIds(self.producer_ids(&request, entropy, step)?),
             Request::CreateTopic(request) => Reply::CreateTopic(self.create_topic(&request, entropy, step)?),
             Request::DeleteTopic(request) => Reply::DeleteTopic(self.delete_topic(&request, step)?),
+            Request::AlterTopic(request) => Reply::AlterTopic(self.alter_topic(&request, step)?),
             Request::Elect(request) => Reply::Elect(self.elect_by_request(&request, step)?),
             Request::Drain(request) => Reply::Drain(self.drain_by_request(request, step)?),
             Request::MovePartitions(request) => Reply::Moves(self.move_partitions(&request, step)?),

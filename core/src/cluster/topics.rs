@@ -6,9 +6,10 @@ use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId, TopicPartition};
 use yak_protocol::message::{
     CreateTopic, CreateTopicReply, DeleteTopic, DeleteTopicReply, Durability, KeySlots, PartitionInfo,
-    TopicConfig, TopicInfo,
+    TopicInfo,
 };
 use yak_protocol::text::count;
+use yak_protocol::topic_settings;
 
 fn bad(message: String) -> WireError {
     WireError::bad_request(message)
@@ -34,19 +35,37 @@ impl Cluster {
             return Err(WireError::new(ErrorCode::Internal, "the new topic's id is taken").hint("try again"));
         }
         let topic = self.topic_info(id, request)?;
-        let mut placement = self.placement();
-        if placement.brokers() == 0 {
+        self.check_brokers()?;
+        self.record(step, Record::Topic(topic.clone()));
+        self.make_partitions(&topic, 0..topic.partitions, request.min_isr, step);
+        let partitions = count(topic.partitions.into(), "partition");
+        let text = format!("topic {:?} ({id}) is made with {partitions}", topic.name);
+        step.note("topic", text);
+        Ok(self.topic_reply(topic, true))
+    }
+
+    pub(super) fn check_brokers(&self) -> Result<(), WireError> {
+        if self.placement().brokers() == 0 {
             return Err(WireError::new(ErrorCode::NotEnoughBrokers, "no broker is alive to hold the topic")
                 .hint("start a broker; `yak broker list` shows which are there"));
         }
-        self.record(step, Record::Topic(topic.clone()));
-        for partition in 0..topic.partitions {
+        Ok(())
+    }
+
+    /// Places new partitions. Without a `min_isr` each has what its replicas allow.
+    pub(super) fn make_partitions(
+        &mut self,
+        topic: &TopicInfo,
+        which: std::ops::Range<u32>,
+        min_isr: Option<u32>,
+        step: &mut Step,
+    ) {
+        let mut placement = self.placement();
+        for partition in which {
             let replicas = placement.place(topic.wanted_replicas as usize);
-            let id = TopicPartition { topic: id, partition: PartitionIndex(partition) };
-            let min_isr = match request.min_isr {
-                Some(explicit) => explicit,
-                None => default_min_isr(replicas.len(), topic.config.durability),
-            };
+            let id = TopicPartition { topic: topic.id, partition: PartitionIndex(partition) };
+            let allowed = || default_min_isr(replicas.len(), topic.config.durability);
+            let min_isr = min_isr.unwrap_or_else(|| allowed().min(topic.min_isr));
             let mut isr = replicas.clone();
             isr.sort_unstable();
             self.record(
@@ -66,10 +85,6 @@ impl Cluster {
                 }),
             );
         }
-        let partitions = count(topic.partitions.into(), "partition");
-        let text = format!("topic {:?} ({id}) is made with {partitions}", topic.name);
-        step.note("topic", text);
-        Ok(self.topic_reply(topic, true))
     }
 
     fn topic_reply(&self, topic: TopicInfo, created: bool) -> CreateTopicReply {
@@ -94,26 +109,15 @@ impl Cluster {
     /// The topic that is asked for, with its defaults.
     fn topic_info(&self, id: TopicId, request: &CreateTopic) -> Result<TopicInfo, WireError> {
         let partitions = request.partitions.unwrap_or(self.config.partitions);
-        if !(1..=defaults::PARTITIONS_MAX).contains(&partitions) {
-            return Err(bad(format!(
-                "partitions must be 1 to {}, not {partitions}",
-                defaults::PARTITIONS_MAX
-            )));
-        }
+        check_partitions(partitions)?;
         let wanted = request.replicas.unwrap_or(self.config.replicas);
         if !(1..=defaults::REPLICAS_MAX).contains(&wanted) {
             return Err(bad(format!("replicas must be 1 to {}, not {wanted}", defaults::REPLICAS_MAX)));
         }
         let durability = request.config.durability;
         let min_isr = request.min_isr.unwrap_or_else(|| default_min_isr(wanted as usize, durability));
-        if !(1..=wanted).contains(&min_isr) {
-            return Err(bad(format!("min_isr must be 1 to the {wanted} replicas, not {min_isr}")));
-        }
-        // One lossy crash must not be able to take the only copy.
-        if durability == Durability::Replicated && min_isr < wanted.min(2) {
-            return Err(bad(format!("durability `replicated` needs min_isr of at least {}", wanted.min(2))));
-        }
-        check_settings(&request.config)?;
+        check_min_isr(min_isr, wanted, durability)?;
+        topic_settings::check(&request.config)?;
         Ok(TopicInfo {
             id,
             name: request.topic.clone(),
@@ -138,31 +142,26 @@ impl Cluster {
     }
 }
 
-/// Whether each setting has a value that it can have.
-fn check_settings(config: &TopicConfig) -> Result<(), WireError> {
-    let batch_bytes_max = config.batch_bytes_max;
-    if !(1..=defaults::FRAME_BYTES_MAX).contains(&batch_bytes_max) {
-        let most = defaults::FRAME_BYTES_MAX;
-        return Err(bad(format!("batch_bytes_max must be 1 to {most}, not {batch_bytes_max}")));
+pub(super) fn check_partitions(partitions: u32) -> Result<(), WireError> {
+    let most = defaults::PARTITIONS_MAX;
+    let legal = (1..=most).contains(&partitions);
+    legal.then_some(()).ok_or_else(|| bad(format!("partitions must be 1 to {most}, not {partitions}")))
+}
+
+/// Whether a topic that wants so many replicas can have that `min_isr`.
+pub(super) fn check_min_isr(min_isr: u32, wanted: u32, durability: Durability) -> Result<(), WireError> {
+    if !(1..=wanted).contains(&min_isr) {
+        return Err(bad(format!("min_isr must be 1 to the {wanted} replicas, not {min_isr}")));
     }
-    for (name, value) in [("retention_ms", config.retention_ms), ("retention_bytes", config.retention_bytes)]
-    {
-        if value < -1 {
-            return Err(bad(format!("{name} must be 0 or more, or -1 for no limit, not {value}")));
-        }
-    }
-    let least = defaults::SEGMENT_BYTES_MIN;
-    if config.segment_bytes < least {
-        return Err(bad(format!("segment_bytes must be at least {least}, not {}", config.segment_bytes)));
-    }
-    if config.segment_ms == 0 {
-        return Err(bad("segment_ms must be at least 1, not 0".to_owned()));
+    // One lossy crash must not be able to take the only copy.
+    if durability == Durability::Replicated && min_isr < wanted.min(2) {
+        return Err(bad(format!("durability `replicated` needs min_isr of at least {}", wanted.min(2))));
     }
     Ok(())
 }
 
 /// What a partition with that many replicas starts with.
-fn default_min_isr(replicas: usize, durability: Durability) -> u32 {
+pub(super) fn default_min_isr(replicas: usize, durability: Durability) -> u32 {
     let replicas = u32::try_from(replicas).unwrap_or(u32::MAX);
     match durability {
         Durability::Fsync => defaults::min_isr(replicas),

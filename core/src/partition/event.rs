@@ -89,6 +89,12 @@ pub enum Event {
         /// Whether the broker's lease is running; without it `acks` below all are refused.
         lease_held: bool,
     },
+    /// The log is to begin here: retention has decided so, or somebody asked for it. Only a leader takes it, and
+    /// only as far as its log is committed ([`super::DiskOp::MoveLogStart`]); its followers follow.
+    Trim {
+        /// The first offset that stays.
+        to: Offset,
+    },
     /// Everything up to this operation has been written to the log as a whole (not yet synced).
     /// From here on it can be read, pushed to followers and folded into producer state.
     Written(OpSeq),

@@ -41,6 +41,8 @@ pub(super) struct Follower {
     acked: Offset,
     /// The leader's high watermark as last heard in the open session.
     leader_high_watermark: Offset,
+    /// The leader's log start as last heard in the open session.
+    leader_log_start: Offset,
     /// When repairs that were asked for in this session are asked for again.
     repair_again: Option<Now>,
     /// Why there is no open session.
@@ -66,6 +68,7 @@ impl Follower {
             link: Link::Waiting(None),
             acked: Offset::ZERO,
             leader_high_watermark: Offset::ZERO,
+            leader_log_start: Offset::ZERO,
             repair_again: None,
             cause: None,
         }
@@ -148,6 +151,7 @@ impl Follower {
                 self.link = Link::Open { session, class };
                 self.acked = local.log.end();
                 self.leader_high_watermark = Offset::ZERO;
+                self.leader_log_start = Offset::ZERO;
                 self.repair_again = None;
                 self.cause = None;
             }
@@ -244,7 +248,11 @@ impl Follower {
             }
         }
         self.leader_high_watermark = self.leader_high_watermark.max(push.high_watermark);
-        self.follow_log_start(push.log_start, local, effects);
+        self.leader_log_start = push.log_start;
+        // R4: what comes next is gone. The next open is told where to begin.
+        if push.log_start > local.log.end() {
+            self.reopen(None, Some("the leader's log starts behind this one's end"), effects);
+        }
     }
 
     /// Positions ascend (compaction may leave gaps), epochs do not go back and are not above the own one.
@@ -264,20 +272,13 @@ impl Follower {
         })
     }
 
-    /// Only what is committed is dropped with the leader.
-    fn follow_log_start(&self, log_start: Offset, local: &mut Local, effects: &mut Vec<Effect>) {
-        let to = log_start.min(local.high_watermark);
-        if to > local.log.start() {
-            local.log.change(DiskOp::MoveLogStart { to }, effects);
-            local.damage.remove(Offset::ZERO, to);
-        }
-    }
-
     /// After every event: the watermark, and the next open once nothing is under way.
     pub(super) fn decide(&mut self, local: &mut Local, now: Now, effects: &mut Vec<Effect>) {
         if self.is_open() {
             let committed = self.leader_high_watermark.min(local.log.written_end());
             local.high_watermark = local.high_watermark.max(committed);
+            // Only what is committed is dropped with the leader.
+            local.drop_below(self.leader_log_start, effects);
         }
         if local.log.settled() {
             // What lies before a log start is committed.

@@ -357,8 +357,9 @@ impl Leader {
         let window = local.config.window_bytes;
         let (end, high_watermark, log_start) =
             (local.log.written_end(), local.high_watermark, local.log.start());
+        let news = (high_watermark, log_start);
         for (follower, progress) in &mut self.table {
-            if let Some((stream, session, from)) = progress.start_push(end, high_watermark, window) {
+            if let Some((stream, session, from)) = progress.start_push(end, news, window) {
                 let follower = *follower;
                 effects.push(Effect::Push { stream, follower, session, from, high_watermark, log_start });
             }

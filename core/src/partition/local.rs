@@ -105,6 +105,15 @@ impl Local {
         }
     }
 
+    /// Drops what lies below `to`, as far as it is committed.
+    pub(super) fn drop_below(&mut self, to: Offset, effects: &mut Vec<Effect>) {
+        let to = to.min(self.high_watermark).min(self.log.end());
+        if to > self.log.start() {
+            self.log.change(DiskOp::MoveLogStart { to }, effects);
+            self.damage.remove(Offset::ZERO, to);
+        }
+    }
+
     /// Cuts the log.
     pub(super) fn truncate(&mut self, to: Offset, effects: &mut Vec<Effect>) {
         self.log.change(DiskOp::Truncate { to }, effects);

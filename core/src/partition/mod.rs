@@ -159,6 +159,7 @@ impl Replica {
                     leader.on_closed(stream, session);
                 }
             }
+            (Role::Leader(_), Event::Trim { to }) => local.drop_below(to, effects),
             (Role::Leader(leader), Event::Acked { stream, follower, ack }) => {
                 leader.on_ack(stream, follower, &ack, local);
             }

@@ -57,8 +57,8 @@ struct Session {
     in_flight_bytes: u64,
     /// A push that the shell has yet to confirm: whether it was for data.
     outstanding: Option<bool>,
-    /// The high watermark that was sent last.
-    sent_high_watermark: Option<Offset>,
+    /// The high watermark and the log start that were sent last.
+    sent: Option<(Offset, Offset)>,
     /// No data before this time.
     held_until: Option<Now>,
 }
@@ -87,7 +87,7 @@ impl Progress {
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             outstanding: None,
-            sent_high_watermark: None,
+            sent: None,
             held_until: None,
         });
     }
@@ -169,11 +169,12 @@ impl Progress {
         self.lag.is_none_or(|lag| lag.ever && now < lag.caught_up + max)
     }
 
-    /// Starts a push if there is something to send and room for it: where it starts.
+    /// Starts a push if there is something to send and room for it: where it starts. `news` are the high watermark
+    /// and the log start.
     pub(super) fn start_push(
         &mut self,
         written_end: Offset,
-        high_watermark: Offset,
+        news: (Offset, Offset),
         window_bytes: u64,
     ) -> Option<(StreamId, SessionId, Offset)> {
         let session = self.session.as_mut()?;
@@ -181,14 +182,14 @@ impl Progress {
         let due = if data {
             session.in_flight_bytes < window_bytes && session.held_until.is_none()
         } else {
-            session.sent_high_watermark != Some(high_watermark)
+            session.sent != Some(news)
         };
         if !due || session.outstanding.is_some() {
             return None;
         }
         assert!(session.next <= written_end, "only what is written is pushed");
         session.outstanding = Some(data);
-        session.sent_high_watermark = Some(high_watermark);
+        session.sent = Some(news);
         Some((session.stream, session.id, session.next))
     }
 
@@ -280,7 +281,7 @@ mod tests {
     fn one_push_at_a_time_within_the_window() {
         let mut follower = opened(0);
         let start = |follower: &mut Progress, end, hw| {
-            follower.start_push(Offset(end), Offset(hw), 100).map(|(.., from)| from.0)
+            follower.start_push(Offset(end), (Offset(hw), Offset(0)), 100).map(|(.., from)| from.0)
         };
         assert_eq!(start(&mut follower, 10, 0), Some(0));
         assert_eq!(start(&mut follower, 20, 0), None, "one is outstanding");
@@ -296,20 +297,20 @@ mod tests {
     #[test]
     fn an_acknowledgement_that_overtakes_its_push_frees_the_window() {
         let mut follower = opened(0);
-        assert!(follower.start_push(Offset(10), Offset(0), 100).is_some());
+        assert!(follower.start_push(Offset(10), (Offset(0), Offset(0)), 100).is_some());
         follower.ack(Offset(10));
         follower.pushed(Offset(10), 100, Offset(10), Now(0));
-        assert!(follower.start_push(Offset(11), Offset(0), 100).is_some());
+        assert!(follower.start_push(Offset(11), (Offset(0), Offset(0)), 100).is_some());
     }
 
     #[test]
     fn a_push_that_sent_nothing_is_tried_again_after_a_pause() {
         let mut follower = opened(0);
-        assert!(follower.start_push(Offset(10), Offset(0), 100).is_some());
+        assert!(follower.start_push(Offset(10), (Offset(0), Offset(0)), 100).is_some());
         follower.pushed(Offset(0), 0, Offset(10), Now(0));
-        assert_eq!(follower.start_push(Offset(10), Offset(0), 100), None);
+        assert_eq!(follower.start_push(Offset(10), (Offset(0), Offset(0)), 100), None);
         let due = follower.push_deadline().unwrap();
         follower.tick(due);
-        assert!(follower.start_push(Offset(10), Offset(0), 100).is_some());
+        assert!(follower.start_push(Offset(10), (Offset(0), Offset(0)), 100).is_some());
     }
 }

@@ -12,7 +12,8 @@ use yak_protocol::defaults;
 use yak_protocol::error::WireError;
 use yak_protocol::ids::{BrokerEpoch, BrokerId, ClusterId, TopicId, TopicPartition};
 use yak_protocol::message::{
-    CancelMoves, CreateTopic, Move, MovePartitions, PartitionInfo, PartitionName, TopicConfig,
+    AlterTopic, CancelMoves, CreateTopic, Move, MovePartitions, PartitionInfo, PartitionName, SettingChange,
+    TopicConfig,
 };
 
 /// A coordinator that lives on beside the one that took over from it. What it writes to the journal is refused,
@@ -333,6 +334,20 @@ impl World {
     pub fn cancel_move(&mut self, id: TopicPartition) {
         let request = CancelMoves { partitions: vec![self.name(id)], dry_run: false };
         self.try_cluster(Request::CancelMoves(request));
+    }
+
+    /// The topic's `min_isr`, as the coordinator has it.
+    pub fn topic_min_isr(&self) -> u32 {
+        let cluster = self.coordinator.cluster.as_ref();
+        cluster.and_then(|cluster| cluster.state().topics().next()).map_or(2, |topic| topic.min_isr)
+    }
+
+    /// Asks for another `min_isr`; whether it became another one.
+    pub fn set_min_isr(&mut self, min_isr: u32) -> bool {
+        let set = vec![SettingChange("min_isr".to_owned(), Some(min_isr.to_string()))];
+        let request = AlterTopic { topic: "orders".to_owned(), set, ..AlterTopic::default() };
+        let answer = self.try_cluster(Request::AlterTopic(request));
+        matches!(answer, Some(Ok(Reply::AlterTopic(reply))) if !reply.changed.is_empty())
     }
 
     pub fn create_topic(&mut self, name: &str) -> TopicId {

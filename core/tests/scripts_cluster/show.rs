@@ -145,6 +145,14 @@ fn reply(reply: &Reply) -> String {
             if reply.created { "made" } else { "exists" },
             reply.replicas
         ),
+        Reply::AlterTopic(reply) => format!(
+            "{} has {}, keys in {} slots over {}; changed: {}",
+            reply.topic.name,
+            yak_protocol::text::count(reply.topic.partitions.into(), "partition"),
+            reply.topic.key_slots.slots,
+            reply.topic.key_slots.spread,
+            reply.changed.join(" ")
+        ),
         Reply::DeleteTopic(_) => "deleted".to_owned(),
         Reply::Elect(reply) => format!(
             "broker {} leads in {:?}{}{}",

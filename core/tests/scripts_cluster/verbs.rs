@@ -4,8 +4,8 @@ use crate::command::{Command, number};
 use yak_core::cluster::Request;
 use yak_protocol::ids::{BrokerId, PartitionIndex};
 use yak_protocol::message::{
-    CancelMoves, DecommissionBroker, ElectPreferred, ListMoves, Move, MovePartitions, PartitionName,
-    ReplaceBroker,
+    AlterTopic, CancelMoves, DecommissionBroker, ElectPreferred, ListMoves, Move, MovePartitions,
+    PartitionName, ReplaceBroker, SettingChange,
 };
 
 fn name(text: &str) -> Result<PartitionName, String> {
@@ -18,12 +18,19 @@ fn names(command: &Command<'_>) -> Result<Vec<PartitionName>, String> {
 }
 
 /// `move orders/0=4,2,1 ... [rate=N] [dry_run]`, `cancel [orders/0 ...]`, `moves [orders/0 ...]`,
-/// `replace 1 4`, `decommission 1 [cancel]`, `preferred [orders[/0]]`
+/// `alter orders [min_isr=1] [cleanup=default] [partitions=9] [dry_run]`, `replace 1 4`, `decommission 1 [cancel]`, `preferred [orders[/0]]`
 pub fn request(command: &Command<'_>) -> Result<Request, String> {
     let dry_run = command.has("dry_run");
     let bytes_per_second = command.number("rate")?;
     let broker = |index| Ok::<_, String>(BrokerId(number(command.word(index)?)?));
     Ok(match command.verb {
+        "alter" => {
+            let settings = command.options().filter(|(name, _)| *name != "partitions");
+            let value = |text: &str| (text != "default").then(|| text.to_owned());
+            let set = settings.map(|(name, text)| SettingChange(name.to_owned(), value(text))).collect();
+            let (topic, partitions) = (command.word(0)?.to_owned(), command.number("partitions")?);
+            Request::AlterTopic(AlterTopic { topic, set, partitions, dry_run })
+        }
         "move" => {
             let mut moves = Vec::new();
             for (to, replicas) in command.options().filter(|(name, _)| name.contains('/')) {

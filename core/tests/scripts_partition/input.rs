@@ -203,6 +203,7 @@ impl Bench {
         Ok(match verb {
             "record" => self.metadata(words),
             "publish" => self.publish(words),
+            "trim" => Event::Trim { to: Offset(words.must("to")) },
             "written" => Event::Written(OpSeq(words.must("op"))),
             "synced" => Event::Synced(OpSeq(words.must("op"))),
             "failed" => Event::WriteFailed {

@@ -7,6 +7,7 @@ use crate::harness::{Place, World};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use yak_core::cluster::Loss;
+use yak_core::partition::Event;
 use yak_protocol::defaults;
 use yak_protocol::ids::BrokerId;
 use yak_protocol::message::Acks;
@@ -40,6 +41,10 @@ pub enum Move {
     /// The partition goes to other brokers, the leader's among those that it leaves; and back.
     Reassign,
     Cancel,
+    /// The topic's `min_isr` becomes 1, or 2 again.
+    MinIsr,
+    /// The leader drops all that is committed.
+    Trim(BrokerId),
     /// Nothing happens for so long that a follower which is not caught up is shrunk.
     Lag,
 }
@@ -55,6 +60,9 @@ pub struct Bounds {
     pub takeovers: u8,
     /// Moves and their cancellations.
     pub moves: u8,
+    /// Other values of `min_isr`.
+    pub min_isrs: u8,
+    pub trims: u8,
 }
 
 /// A state on the frontier.
@@ -99,6 +107,10 @@ impl State {
             if self.left.publishes > 0 && self.world.view(b, id).is_some_and(|v| v.leads) {
                 moves.push(Move::Publish(b));
             }
+            let committed = self.world.view(b, id).filter(|v| v.leads && v.high_watermark > v.log_start);
+            if self.left.trims > 0 && committed.is_some() {
+                moves.push(Move::Trim(b));
+            }
             if up && self.left.crashes > 0 {
                 moves.push(Move::PowerOff(b));
             }
@@ -130,6 +142,9 @@ impl State {
         if self.left.moves > 0 {
             let moving = self.world.record(id).is_some_and(|record| record.moving.is_some());
             moves.push(if moving { Move::Cancel } else { Move::Reassign });
+        }
+        if self.left.min_isrs > 0 {
+            moves.push(Move::MinIsr);
         }
         moves
     }
@@ -189,6 +204,16 @@ impl State {
             Move::Cancel => {
                 self.left.moves -= 1;
                 world.cancel_move(id);
+            }
+            Move::MinIsr => {
+                self.left.min_isrs -= 1;
+                let now = world.topic_min_isr();
+                world.set_min_isr(3 - now);
+            }
+            Move::Trim(b) => {
+                self.left.trims -= 1;
+                let to = world.view(b, id).map(|view| view.high_watermark).unwrap_or_default();
+                world.step_replica(b, id, Event::Trim { to }, Vec::new());
             }
             Move::Lag => {
                 self.left.lags -= 1;

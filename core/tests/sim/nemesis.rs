@@ -6,7 +6,7 @@ use crate::harness::net::Purpose;
 use crate::harness::{Place, World};
 use yak_core::cluster::Loss;
 use yak_core::partition::{Event, StreamClass};
-use yak_protocol::ids::{BrokerId, TopicPartition};
+use yak_protocol::ids::{BrokerId, Offset, TopicPartition};
 use yak_protocol::message::Durability;
 
 /// What is to be undone, and when.
@@ -170,6 +170,8 @@ impl Nemesis {
             Fault::KillCoordinator => self.kill_coordinator(world),
             Fault::TakeOver => self.take_over(world),
             Fault::Move => Self::move_about(world),
+            Fault::Trim => Self::trim(world),
+            Fault::MinIsr => self.change_min_isr(world),
             Fault::Cut => self.cut(world, victim),
             Fault::Isolate => {
                 world.isolate(victim);
@@ -268,6 +270,36 @@ impl Nemesis {
         to.truncate(record.target().len());
         if world.move_to(id, &to) {
             world.coverage.hit("a move is asked for");
+        }
+    }
+
+    /// A leader drops committed batches, while its followers take what they can get.
+    fn trim(world: &mut World) {
+        let id = world.partitions[world.rng.usize(0..world.partitions.len())];
+        let Some(leader) = world.record(id).and_then(|record| record.leader) else { return };
+        let Some(view) = world.view(leader, id).filter(|view| view.leads).cloned() else { return };
+        if world.brokers[&leader].frozen {
+            return;
+        }
+        let most = view.high_watermark.0.min(world.oldest_unanswered(id));
+        let Some(log) = world.brokers[&leader].disk.live(id) else { return };
+        let ends: Vec<u64> = log.batches().map(|batch| batch.end()).filter(|end| *end <= most).collect();
+        if ends.is_empty() {
+            return;
+        }
+        let to = ends[world.rng.usize(0..ends.len())];
+        world.step_replica(leader, id, Event::Trim { to: Offset(to) }, Vec::new());
+        world.coverage.hit("a leader drops old records");
+    }
+
+    /// Never below what the plan counts on when it takes disks away.
+    fn change_min_isr(&mut self, world: &mut World) {
+        if !world.coordinator.runs() {
+            return;
+        }
+        let min_isr = world.rng.u32(self.plan.least_copies()..=self.plan.setup.replicas);
+        if world.set_min_isr(min_isr) {
+            world.coverage.hit("min_isr is changed");
         }
     }
 

@@ -41,9 +41,13 @@ pub enum Fault {
     TakeOver,
     /// A partition is moved to other brokers, or a move goes back.
     Move,
+    /// A leader drops old records.
+    Trim,
+    /// The topic gets another `min_isr`.
+    MinIsr,
 }
 
-pub const FAULTS: [Fault; 20] = [
+pub const FAULTS: [Fault; 22] = [
     Fault::Kill,
     Fault::PowerOff,
     Fault::Blackout,
@@ -64,6 +68,8 @@ pub const FAULTS: [Fault; 20] = [
     Fault::RestoreBackup,
     Fault::TakeOver,
     Fault::Move,
+    Fault::Trim,
+    Fault::MinIsr,
 ];
 
 /// A run.

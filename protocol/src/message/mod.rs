@@ -3,10 +3,12 @@
 //! A body is a MessagePack map with short string keys. Unknown keys are ignored, absent ones take
 //! their defaults, so old and new versions can talk. `docs/PROTOCOL.md` shows each as an example.
 
+mod alter_topic;
 mod change_peers;
 mod consume;
 mod coordinator_hello;
 mod decommission;
+mod delete_records;
 mod drain;
 mod elect;
 mod elect_preferred;
@@ -36,10 +38,12 @@ mod topic;
 mod topic_config;
 mod why;
 
+pub use alter_topic::*;
 pub use change_peers::*;
 pub use consume::*;
 pub use coordinator_hello::*;
 pub use decommission::*;
+pub use delete_records::*;
 pub use drain::*;
 pub use elect::*;
 pub use elect_preferred::*;
@@ -135,6 +139,8 @@ kinds!(
     LeaderInfoRequest,
     CreateTopic,
     DeleteTopic,
+    AlterTopic,
+    DeleteRecords,
     RegisterProducer,
     RegisterConsumer,
     Replicate,

@@ -116,6 +116,46 @@ fn clients_make_topics() {
 }
 
 #[test]
+fn people_change_topics() {
+    check_kind(
+        "alter_topic",
+        Role::Client,
+        &AlterTopic {
+            topic: "orders".to_owned(),
+            set: vec![
+                SettingChange("retention_ms".to_owned(), Some("7d".to_owned())),
+                SettingChange("cleanup".to_owned(), None),
+            ],
+            partitions: Some(12),
+            dry_run: true,
+        },
+        &["topic"],
+        &AlterTopicReply { topic: topic_info(), changed: vec!["retention_ms".to_owned()] },
+        &["topic"],
+    );
+    check_kind(
+        "delete_records",
+        Role::Client,
+        &DeleteRecords {
+            topic: "orders".to_owned(),
+            partition: PartitionIndex(2),
+            before: Some(Offset(1000)),
+            before_ms: Some(5),
+            dry_run: true,
+            forward: true,
+        },
+        &["topic", "partition"],
+        &DeleteRecordsReply {
+            was: Offset(7),
+            log_start: Offset(990),
+            high_watermark: Offset(2000),
+            leader_epoch: LeaderEpoch(9),
+        },
+        &["was", "log_start", "high_watermark", "leader_epoch"],
+    );
+}
+
+#[test]
 fn people_move_partitions() {
     let partitions = vec![PartitionName { topic: "orders".to_owned(), partition: PartitionIndex(2) }];
     let replicas = vec![BrokerId(3), BrokerId(2)];

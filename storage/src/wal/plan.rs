@@ -205,13 +205,18 @@ impl<'a> Plan<'a> {
             return Err(misfit(format!("an append at {base} does not fit: the log ends at {}", touched.end)));
         }
         let runs = walk(&batches, base, touched.epoch, stamp)?;
+        let limit = match self.touched[at].log.segment_bytes.load(Ordering::Relaxed) {
+            0 => self.shared.config.segment_bytes,
+            bytes => bytes,
+        };
+        let close_before = self.touched[at].log.close_before.load(Ordering::Relaxed);
         let mut base = base;
         for Run { end, epoch, bytes } in runs {
             let batches = batches.slice(bytes);
             let length = batches.len() as u64;
             let touched = &mut self.touched[at];
             let roll = touched.segment.is_none_or(|(segment, bytes)| {
-                bytes > 0 && bytes + length > self.shared.config.segment_bytes
+                bytes > 0 && (bytes + length > limit || segment < close_before)
                     || end.0 - segment > SEGMENT_OFFSETS_MAX
             });
             touched.segment = match touched.segment {

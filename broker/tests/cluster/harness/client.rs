@@ -108,8 +108,13 @@ impl Client {
 
     /// All committed values of a partition from the beginning, each with its offset.
     pub async fn read_all(&self, topic: &str, partition: u32) -> Vec<(u64, String)> {
+        self.read_all_from(topic, partition, 0).await
+    }
+
+    /// The same from an offset on.
+    pub async fn read_all_from(&self, topic: &str, partition: u32, from: u64) -> Vec<(u64, String)> {
         let mut values = Vec::new();
-        let mut next = 0;
+        let mut next = from;
         loop {
             let (consumed, bin) = self.consume(topic, partition, next, 0).await;
             if let Some(error) = consumed.error {

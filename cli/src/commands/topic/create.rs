@@ -1,3 +1,4 @@
+use super::config::pair;
 use crate::context::Context;
 use crate::exit::{self, Failure};
 use crate::text;
@@ -5,8 +6,9 @@ use crate::{connect, table};
 use clap::Args;
 use serde::Serialize;
 use std::time::{Duration, Instant};
-use yak_protocol::message::{CreateTopic, CreateTopicReply, Durability, TopicConfig, Validate};
+use yak_protocol::message::{CreateTopic, CreateTopicReply, TopicConfig};
 use yak_protocol::net::ClusterError;
+use yak_protocol::topic_settings::{self, MIN_ISR};
 
 /// How long making one topic may take.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -17,7 +19,8 @@ const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
 Examples:
   yak topic create orders
   yak topic create orders payments -p 6 -r 3 --if-not-exists
-  yak topic create clicks -c durability=replicated -c batch_bytes_max=4194304")]
+  yak topic create clicks -c durability=replicated -c batch_bytes_max=4m
+  yak topic create events -c retention_ms=30d -c retention_bytes=10g")]
 pub struct CreateArgs {
     /// Their names
     #[arg(required = true, value_name = "TOPIC")]
@@ -28,38 +31,25 @@ pub struct CreateArgs {
     /// How many replicas of each [default: as the coordinator says, 3, if there are as many brokers]
     #[arg(short, long, alias = "replication-factor", value_name = "N")]
     replicas: Option<u32>,
-    /// A setting: durability=fsync|replicated, min_isr=N, validate=header|deep, batch_bytes_max=BYTES
+    /// A setting, as in retention_ms=7d; `yak topic config get` shows them all
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = setting)]
-    config: Vec<Setting>,
+    config: Vec<(String, String)>,
     /// A topic that exists already is fine
     #[arg(long)]
     if_not_exists: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Setting {
-    MinIsr(u32),
-    Durability(Durability),
-    Validate(Validate),
-    BatchBytesMax(u32),
-}
-
-fn setting(text: &str) -> Result<Setting, String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not name=value"))?;
-    let number = || value.parse::<u32>().map_err(|_| format!("{name}={value} is not a number"));
-    match (name, value) {
-        ("min_isr", _) => number().map(Setting::MinIsr),
-        ("batch_bytes_max", _) => number().map(Setting::BatchBytesMax),
-        ("durability", "fsync") => Ok(Setting::Durability(Durability::Fsync)),
-        ("durability", "replicated") => Ok(Setting::Durability(Durability::Replicated)),
-        ("durability", _) => Err(format!("durability is fsync or replicated, not {value}")),
-        ("validate", "header") => Ok(Setting::Validate(Validate::Header)),
-        ("validate", "deep") => Ok(Setting::Validate(Validate::Deep)),
-        ("validate", _) => Err(format!("validate is header or deep, not {value}")),
-        _ => Err(format!(
-            "there is no setting {name}; there are durability, min_isr, validate and batch_bytes_max"
-        )),
+/// `name=value`, if the setting can have that value.
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = pair(text)?;
+    if name == MIN_ISR {
+        value.parse::<u32>().map_err(|_| format!("{text} is not a number"))?;
+    } else {
+        let mut config = TopicConfig::default();
+        let set = topic_settings::setting(&name).and_then(|known| known.set(&mut config, Some(&value)));
+        set.map_err(|error| error.message)?;
     }
+    Ok((name, value))
 }
 
 impl CreateArgs {
@@ -73,12 +63,12 @@ impl CreateArgs {
             if_not_exists: self.if_not_exists,
             auto: false,
         };
-        for setting in &self.config {
-            match *setting {
-                Setting::MinIsr(min_isr) => request.min_isr = Some(min_isr),
-                Setting::Durability(durability) => request.config.durability = durability,
-                Setting::Validate(validate) => request.config.validate = validate,
-                Setting::BatchBytesMax(bytes) => request.config.batch_bytes_max = bytes,
+        for (name, value) in &self.config {
+            if name == MIN_ISR {
+                request.min_isr = value.parse().ok();
+            } else if let Ok(known) = topic_settings::setting(name) {
+                // It was checked when the arguments were read.
+                let _ = known.set(&mut request.config, Some(value));
             }
         }
         request
@@ -174,6 +164,7 @@ fn refused(topic: &str, error: &ClusterError) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use yak_protocol::message::{Durability, Validate};
 
     #[test]
     fn settings_become_the_request() {

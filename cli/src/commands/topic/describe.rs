@@ -1,13 +1,11 @@
-use super::{broker_name, health, partitions};
+use super::{broker_name, find, health, partitions};
 use crate::context::Context;
-use crate::exit::{self, Failure};
 use crate::{connect, table, text};
 use clap::Args;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 use yak_protocol::ids::{BrokerId, PartitionIndex};
 use yak_protocol::message::{Durability, MetadataReply, OffsetsReply, PartitionInfo, TopicInfo};
-use yak_protocol::names::nearest;
 use yak_protocol::net::Cluster;
 
 /// How long the offsets of one partition are waited for.
@@ -57,14 +55,7 @@ pub(super) async fn run(args: DescribeArgs, context: Context) -> anyhow::Result<
     let (cluster, metadata) = connect::reach(&context, connect::BRIEFLY).await?;
     let mut descriptions = Vec::new();
     for name in &args.topics {
-        let Some(topic) = metadata.topics.iter().find(|topic| topic.name == *name) else {
-            let near = nearest(name, metadata.topics.iter().map(|topic| topic.name.as_str()));
-            let hint = near.map_or_else(
-                || "; `yak topic list` shows those that exist".to_owned(),
-                |near| format!("; did you mean {near}?"),
-            );
-            return Err(Failure::new(exit::NOT_FOUND, format!("there is no topic {name}{hint}")).into());
-        };
+        let topic = find(&metadata, name)?;
         descriptions.push(describe(&cluster, &metadata, topic).await);
     }
     if context.json() {

@@ -1,20 +1,26 @@
-//! `yak topic`: makes, lists, describes and deletes topics.
+//! `yak topic`: makes, lists, describes, changes and deletes topics.
 
+mod config;
 mod create;
 mod delete;
 mod describe;
 mod elect;
+mod grow;
 mod list;
 mod moves;
+mod trim;
 
 use crate::context::Context;
+use crate::exit::{self, Failure};
 use clap::{Args, Subcommand};
 use std::time::Duration;
+use yak_protocol::error::WireError;
 use yak_protocol::ids::{BrokerId, TopicId};
-use yak_protocol::message::{Metadata, MetadataReply, PartitionInfo};
+use yak_protocol::message::{Metadata, MetadataReply, PartitionInfo, TopicInfo};
+use yak_protocol::names::nearest;
 use yak_protocol::net::{Cluster, RequestError};
 
-/// Make, list, describe and delete topics.
+/// Make, list, describe, change and delete topics.
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
 Examples:
@@ -38,6 +44,12 @@ pub enum TopicCommand {
     Describe(describe::DescribeArgs),
     /// Delete topics and all their records
     Delete(delete::DeleteArgs),
+    /// Show or change the settings of a topic
+    Config(config::ConfigArgs),
+    /// Give a topic more partitions; every key stays where it is
+    Grow(grow::GrowArgs),
+    /// Delete the oldest records of a topic
+    Trim(trim::TrimArgs),
     /// Move partitions to other brokers, or show what moves
     Move(moves::MoveArgs),
     /// Give the lead to another replica
@@ -54,9 +66,29 @@ pub async fn run(args: TopicArgs, context: Context) -> anyhow::Result<()> {
         TopicCommand::List(args) => list::run(args, context).await,
         TopicCommand::Describe(args) => describe::run(args, context).await,
         TopicCommand::Delete(args) => delete::run(args, context).await,
+        TopicCommand::Config(args) => config::run(args, context).await,
+        TopicCommand::Grow(args) => grow::run(args, context).await,
+        TopicCommand::Trim(args) => trim::run(args, context).await,
         TopicCommand::Move(args) => moves::run(args, context).await,
         TopicCommand::Elect(args) => elect::run(args, context).await,
     }
+}
+
+/// The topic of that name.
+fn find<'a>(metadata: &'a MetadataReply, name: &str) -> Result<&'a TopicInfo, Failure> {
+    metadata.topics.iter().find(|topic| topic.name == name).ok_or_else(|| {
+        let near = nearest(name, metadata.topics.iter().map(|topic| topic.name.as_str()));
+        let hint = near.map_or_else(
+            || "; `yak topic list` shows those that exist".to_owned(),
+            |near| format!("; did you mean {near}?"),
+        );
+        Failure::new(exit::NOT_FOUND, format!("there is no topic {name}{hint}"))
+    })
+}
+
+fn usage(error: WireError) -> Failure {
+    let hint = error.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+    Failure::new(exit::USAGE, format!("{}{hint}", error.message))
 }
 
 /// How long the brokers may take to hear of a new or deleted topic.

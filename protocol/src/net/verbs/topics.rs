@@ -3,12 +3,13 @@
 use crate::error::{Action, ErrorCode, WireError};
 use crate::ids::{LeaderEpoch, PartitionIndex};
 use crate::message::{
-    CreateTopic, CreateTopicReply, DeleteTopic, Durability, Metadata, MetadataReply, Offsets, PartitionInfo,
-    TopicConfig, TopicInfo, Validate,
+    CreateTopic, CreateTopicReply, DeleteTopic, Metadata, MetadataReply, Offsets, PartitionInfo, TopicConfig,
+    TopicInfo,
 };
 use crate::net::lines::{CommandError, TextSession};
 use crate::net::service::Service;
 use crate::text::{Command, Status, cluster, count};
+use crate::topic_settings::{MIN_ISR, SETTINGS, TopicSetting};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -91,10 +92,8 @@ pub(super) async fn show<S: Service>(session: &mut TextSession, service: &S, com
     session.end().await?;
     let status = Status::ok().with("topic", topic.name).with("id", topic.id);
     let status = status.with("partitions", topic.partitions).with("rf", topic.wanted_replicas);
-    let status =
-        status.with("min_isr", topic.min_isr).with("durability", durability(topic.config.durability));
-    let status = status.with("validate", validate(topic.config.validate));
-    Ok(status.with("batch_bytes_max", topic.config.batch_bytes_max))
+    let with = |status: Status, setting: &TopicSetting| status.with(setting.name, setting.get(&topic.config));
+    Ok(SETTINGS.iter().fold(status.with(MIN_ISR, topic.min_isr), with))
 }
 
 /// Makes a topic, and answers once its partitions can be used: what is typed next finds their leaders.
@@ -113,27 +112,15 @@ pub(super) async fn create<S: Service>(session: &mut TextSession, service: &S, c
 }
 
 fn wanted(command: &Command) -> Result<CreateTopic, WireError> {
-    const OPTIONS: [&str; 7] =
-        ["parts", "rf", "min_isr", "durability", "validate", "batch_bytes_max", "if_not_exists"];
-    command.allow(&OPTIONS)?;
+    let settings = SETTINGS.iter().map(|setting| setting.name);
+    let options: Vec<&str> = ["parts", "rf", MIN_ISR, "if_not_exists"].into_iter().chain(settings).collect();
+    command.allow(&options)?;
     command.at_most(1)?;
     let mut config = TopicConfig::default();
-    if let Some(text) = command.option("durability") {
-        config.durability = [Durability::Fsync, Durability::Replicated]
-            .into_iter()
-            .find(|known| durability(*known) == text)
-            .ok_or_else(|| {
-                WireError::bad_request(format!("durability is fsync or replicated, not {text}"))
-            })?;
-    }
-    if let Some(text) = command.option("validate") {
-        config.validate = [Validate::Header, Validate::Deep]
-            .into_iter()
-            .find(|known| validate(*known) == text)
-            .ok_or_else(|| WireError::bad_request(format!("validate is header or deep, not {text}")))?;
-    }
-    if let Some(bytes) = command.number("batch_bytes_max")? {
-        config.batch_bytes_max = bytes;
+    for setting in SETTINGS {
+        if let Some(text) = command.option(setting.name) {
+            setting.set(&mut config, Some(text))?;
+        }
     }
     Ok(CreateTopic {
         topic: command.word(0, "a name for the topic")?.to_owned(),
@@ -180,20 +167,6 @@ async fn led<S: Service>(session: &mut TextSession, service: &S, topic: &TopicIn
 pub fn may_pass(error: &WireError) -> bool {
     let unheard = matches!(error.code, ErrorCode::UnknownTopic | ErrorCode::UnknownPartition);
     unheard || matches!(error.code.action(), Action::Retry | Action::Refresh)
-}
-
-fn durability(durability: Durability) -> &'static str {
-    match durability {
-        Durability::Fsync => "fsync",
-        Durability::Replicated => "replicated",
-    }
-}
-
-fn validate(validate: Validate) -> &'static str {
-    match validate {
-        Validate::Header => "header",
-        Validate::Deep => "deep",
-    }
 }
 
 /// Deletes a topic; the word `CONFIRM` keeps a slip of the hand from it.
