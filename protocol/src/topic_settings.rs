@@ -57,7 +57,7 @@ pub const SETTINGS: &[TopicSetting] = &[
     TopicSetting {
         name: "cleanup",
         takes: "delete, compact or both",
-        meaning: "what becomes of old records",
+        meaning: "what becomes of old records; nothing is compacted yet, compact keeps all",
         get: |config| word(&CLEANUPS, config.cleanup),
         set: |config, text| pick(&CLEANUPS, text).map(|found| config.cleanup = found),
     },

@@ -7,6 +7,7 @@ mod peek;
 mod publish;
 mod state;
 mod subscribe;
+mod trim;
 mod words;
 
 pub(crate) use words::word;
@@ -46,6 +47,12 @@ pub(crate) const VERBS: &[Verb] = &[
         Access::Read,
     ),
     Verb::new(
+        "TRIM",
+        "TRIM <topic>/<p> <offset>|@<time>|end CONFIRM",
+        "deletes the committed records before it for ever",
+        Access::Admin,
+    ),
+    Verb::new(
         "PEEK",
         "PEEK <topic>/<p> <offset>|-<n> [n]",
         "records as this broker's own replica has them, the uncommitted too",
@@ -66,6 +73,7 @@ pub(crate) async fn run(session: &mut TextSession, service: &BrokerService, comm
         "PUB" | "PUBN" => publish::publish(session, service, command).await,
         "SUB" => subscribe::subscribe(session, service, command).await,
         "OFFSETS" => offsets::offsets(session, service, command).await,
+        "TRIM" => trim::trim(session, service, command).await,
         "PEEK" => peek::peek(session, service, command).await,
         "INFO" => {
             command.plain(0)?;

@@ -301,12 +301,33 @@ async fn topics_are_made_shown_and_dropped_by_hand() {
     let (rows, status) = typist.says("TOPIC orders format=kv").await;
     assert_eq!((rows.len(), field(&status, "durability")), (3, "replicated"));
     assert_eq!(typist.rows("TOPICS").await.len(), 2);
-    for verb in ["TOPIC", "ISR", "LEADER", "DROP", "SUB", "OFFSETS", "PEEK"] {
+    for verb in ["TOPIC", "ISR", "LEADER", "DROP", "SUB", "OFFSETS", "PEEK", "ALTER"] {
         let refused = typist.refused(&format!("{verb} ordres")).await;
         let hint =
             format!("-ERR UNKNOWN_TOPIC ordres | hint: did you mean orders? CREATE ordres, or {verb} orders");
         assert_eq!(refused, hint);
     }
+    let altered = typist.done("ALTER orders retention_ms=1h parts=4 dry").await;
+    assert_eq!(altered, "+OK topic=orders retention_ms=3600000 partitions=4 dry=yes");
+    typist.done("ALTER orders retention_ms=1h parts=4").await;
+    let (rows, status) = typist.says("TOPIC orders format=kv").await;
+    assert_eq!((rows.len(), field(&status, "retention_ms")), (5, "3600000"));
+    assert_eq!(
+        typist.done("ALTER orders retention_ms=default").await,
+        "+OK topic=orders retention_ms=604800000"
+    );
+    let refused = typist.refused("ALTER orders retention.ms=1").await;
+    assert!(refused.contains("did you mean retention_ms=?"), "{refused}");
+    for value in ["one", "two"] {
+        typist.done(&format!("PUB orders/0 -- {value}")).await;
+    }
+    let refused = typist.refused("TRIM orders/0 end").await;
+    assert!(refused.contains("this would delete 2 offsets of orders/0 for ever"), "{refused}");
+    assert!(refused.ends_with("| hint: TRIM orders/0 end CONFIRM"), "{refused}");
+    let trimmed = "+OK topic=orders partition=0 was=0 log_start=1 deleted=1";
+    assert_eq!(typist.done("TRIM orders/0 1 CONFIRM").await, trimmed);
+    let refused = typist.refused("TRIM orders 1 CONFIRM").await;
+    assert!(refused.ends_with("| hint: one at a time: TRIM orders/0 1"), "{refused}");
     let refused = typist.refused("DROP orders").await;
     assert!(refused.ends_with("| hint: DROP orders CONFIRM"), "{refused}");
     assert!(typist.done("DROP orders CONFIRM").await.ends_with(" deleted=yes"));

@@ -243,7 +243,11 @@ impl World {
                     |b: &&Broker| self.truth.moved_away.get(&(b.id, id)).is_some_and(|l| l.iter().any(has));
                 let copies = self.brokers.values().filter(kept).count() + self.truth.copies_lost;
                 let left = self.brokers.values().filter(|b| !kept(b) && left(b)).count();
-                let least = self.record(id).map_or(1, |r| r.min_isr as usize);
+                // An old journal may lack a lower `min_isr` that the leader was told of.
+                let told = self.brokers.keys().filter_map(|b| self.view(*b, id));
+                let told = told.filter(|v| v.leads && v.leader_epoch == acked.leader_epoch);
+                let record = self.record(id).map_or(1, |r| r.min_isr as usize);
+                let least = told.map(|v| v.min_isr as usize).fold(record, usize::min);
                 if copies < least || copies + left < acked.replicas as usize {
                     let text = format!(
                         "{id:?}: {request:?} acknowledged as {acked:?} with {copies} copies, least {least}"

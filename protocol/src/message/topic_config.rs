@@ -31,7 +31,7 @@ pub enum Cleanup {
     /// Whole segments go by `retention_ms` and `retention_bytes`.
     #[default]
     Delete,
-    /// The last record of each key stays; records need a key.
+    /// The last record of each key stays. Nothing is compacted yet: everything stays.
     Compact,
     /// Both: the last record of each key stays, until it is too old.
     Both,

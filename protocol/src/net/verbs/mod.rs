@@ -69,10 +69,16 @@ pub(super) const SHARED: &[Verb] = &[
     Verb::new("TOPIC", "TOPIC <topic>[/<p>]", "one topic: its settings and partitions", Access::Read),
     Verb::new(
         "CREATE",
-        "CREATE <topic> [parts=3] [rf=2] [min_isr=] [durability=fsync|replicated] [validate=header|deep] \
-         [batch_bytes_max=] [if_not_exists=on]",
-        "makes a topic, and answers once it can be used",
+        "CREATE <topic> [parts=3] [rf=2] [min_isr=] [durability=fsync|replicated] [retention_ms=7d] \
+         [cleanup=delete|compact|both] [SETTING=..] [if_not_exists=on]",
+        "makes a topic, and answers once it can be used; TOPIC names every setting",
         Access::Write,
+    ),
+    Verb::new(
+        "ALTER",
+        "ALTER <topic> [parts=] [SETTING=<value>|default ..] [dry]",
+        "changes settings; more partitions, and every key stays where it is",
+        Access::Admin,
     ),
     Verb::new("DROP", "DROP <topic> CONFIRM", "deletes a topic and its records for ever", Access::Admin),
     Verb::new("ISR", "ISR <topic>[/<p>]", "the in-sync replicas, and which are missing", Access::Read),
@@ -135,6 +141,7 @@ pub(super) async fn run<S: Service>(
         "TOPICS" => topics::list(session, service, command).await,
         "TOPIC" => topics::show(session, service, command).await,
         "CREATE" => topics::create(session, service, command).await,
+        "ALTER" => topics::alter(session, service, command).await,
         "DROP" => topics::delete(session, service, command).await,
         "ISR" => leaders::isr(session, service, command).await,
         "BROKERS" => leaders::brokers(session, service, command).await,

@@ -3,13 +3,13 @@
 use crate::error::{Action, ErrorCode, WireError};
 use crate::ids::{LeaderEpoch, PartitionIndex};
 use crate::message::{
-    CreateTopic, CreateTopicReply, DeleteTopic, Metadata, MetadataReply, Offsets, PartitionInfo, TopicConfig,
-    TopicInfo,
+    AlterTopic, AlterTopicReply, CreateTopic, CreateTopicReply, DeleteTopic, Metadata, MetadataReply,
+    Offsets, PartitionInfo, SettingChange, TopicConfig, TopicInfo,
 };
 use crate::net::lines::{CommandError, TextSession};
 use crate::net::service::Service;
 use crate::text::{Command, Status, cluster, count};
-use crate::topic_settings::{MIN_ISR, SETTINGS, TopicSetting};
+use crate::topic_settings::{self, MIN_ISR, SETTINGS, TopicSetting};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -131,6 +131,35 @@ fn wanted(command: &Command) -> Result<CreateTopic, WireError> {
         if_not_exists: command.switch("if_not_exists")?.unwrap_or(false),
         auto: false,
     })
+}
+
+/// Changes a topic, and says what has changed.
+pub(super) async fn alter<S: Service>(session: &mut TextSession, service: &S, command: &Command) -> Outcome {
+    let names = || SETTINGS.iter().map(|setting| setting.name).chain([MIN_ISR]);
+    command.allow(&names().chain(["parts"]).collect::<Vec<_>>())?;
+    let dry_run = command.flag("dry");
+    command.at_most(if dry_run { 2 } else { 1 })?;
+    let change = |name: &'static str| {
+        let value = command.option(name)?;
+        let value = (!value.eq_ignore_ascii_case("default")).then(|| value.to_owned());
+        Some(SettingChange(name.to_owned(), value))
+    };
+    let alter = AlterTopic {
+        topic: command.word(0, "a topic")?.to_owned(),
+        set: names().filter_map(change).collect(),
+        partitions: command.number("parts")?,
+        dry_run,
+    };
+    find(session, service, command, &alter.topic).await?;
+    let (AlterTopicReply { topic, changed }, _) = session.ask(service, &alter, Vec::new()).await?;
+    let mut status = Status::ok().with("topic", topic.name);
+    for name in names().chain(["partitions"]).filter(|name| changed.iter().any(|other| other == name)) {
+        let number = if name == MIN_ISR { topic.min_isr } else { topic.partitions };
+        let value =
+            topic_settings::setting(name).map_or(number.to_string(), |known| known.get(&topic.config));
+        status = status.with(name, value);
+    }
+    Ok(if dry_run { status.with("dry", true) } else { status })
 }
 
 /// Waits until every partition's leader leads, and returns the highest epoch among them; `None` when nobody
