@@ -27,6 +27,10 @@ fn settings_are_shown_changed_and_reset() {
     dev.ok(&["topic", "create", "orders", "-c", "retention_ms=30d", "-c", "cleanup=both"], "");
     assert_eq!(setting(&dev, "retention_ms"), pair("2592000000", "topic"));
     assert_eq!(setting(&dev, "segment_bytes"), pair("268435456", "default"));
+    let described = dev.ok(&["topic", "describe", "orders"], "");
+    assert!(described.contains("set for this topic: cleanup=both, retention_ms=2592000000\n"), "{described}");
+    let described = json(&dev.ok(&["topic", "describe", "orders", "--output", "json"], ""));
+    assert_eq!(described[0]["config"]["segment_bytes"], 268_435_456);
     let all = dev.ok(&["topic", "config", "get", "orders"], "");
     for name in ["SETTING", "min_isr", "durability", "dedupe_window_ms", "delete_retention_ms"] {
         assert!(all.contains(name), "{all}");

@@ -5,8 +5,9 @@ use clap::Args;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 use yak_protocol::ids::{BrokerId, PartitionIndex};
-use yak_protocol::message::{Durability, MetadataReply, OffsetsReply, PartitionInfo, TopicInfo};
+use yak_protocol::message::{Durability, MetadataReply, OffsetsReply, PartitionInfo, TopicConfig, TopicInfo};
 use yak_protocol::net::Cluster;
+use yak_protocol::topic_settings::SETTINGS;
 
 /// How long the offsets of one partition are waited for.
 const OFFSETS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -32,6 +33,8 @@ struct Description {
     min_isr: u32,
     durability: Durability,
     batch_bytes_max: u32,
+    /// Every setting, whether it was set or has its default.
+    config: TopicConfig,
     health: String,
     survives: String,
     partitions: Vec<Row>,
@@ -96,6 +99,7 @@ async fn describe(cluster: &Cluster, metadata: &MetadataReply, topic: &TopicInfo
         min_isr: topic.min_isr,
         durability: topic.config.durability,
         batch_bytes_max: topic.config.batch_bytes_max,
+        config: topic.config.clone(),
         health: health(topic.wanted_replicas, &partitions),
         survives: survives(u32::try_from(replicas).unwrap_or(u32::MAX), min_isr, topic.config.durability),
         partitions: rows,
@@ -114,6 +118,12 @@ fn print(context: &Context, metadata: &MetadataReply, description: &Description)
     let replicas = text::count(description.wanted_replicas.into(), "replica");
     table::print_line(&format!("{topic}: {replicas}, min ISR {min_isr}, durability {durability}"))?;
     table::print_line(&format!("  {survives}"))?;
+    let set = SETTINGS.iter().filter(|setting| setting.get(&description.config) != setting.default_value());
+    let set: Vec<_> =
+        set.map(|setting| format!("{}={}", setting.name, setting.get(&description.config))).collect();
+    if !set.is_empty() {
+        table::print_line(&format!("  set for this topic: {}", set.join(", ")))?;
+    }
     table::print_line(&format!("  health: {health}"))?;
     let names = |ids: &[BrokerId]| {
         let names: Vec<_> = ids.iter().map(|id| broker_name(metadata, *id)).collect();
