@@ -46,6 +46,12 @@ local KINDS = {
   replace_broker = "client",
   decommission_broker = "client",
   elect_preferred = "client",
+  group_heartbeat = "client",
+  group_commit = "client",
+  group_fetch = "client",
+  group_describe = "client",
+  group_list = "client",
+  group_delete = "client",
 }
 
 -- `replicate` frames with one of these are a follower's
@@ -97,6 +103,14 @@ local ERRORS = {
   [43] = "PROTO",
   [44] = "NOT_ACTIVE",
   [45] = "DECOMMISSIONED",
+  [50] = "NOT_COORDINATOR",
+  [51] = "UNKNOWN_GROUP",
+  [52] = "UNKNOWN_MEMBER",
+  [53] = "STALE_GENERATION",
+  [54] = "FENCED_INSTANCE",
+  [55] = "GROUP_NOT_EMPTY",
+  [56] = "COMMIT_BEHIND",
+  [57] = "INTERNAL_TOPIC",
 }
 
 -- the header of a batch: name, first byte, bytes, whether it has a sign

@@ -11,10 +11,10 @@ use yak_core::cluster::{ConnectionId, Loss, Request};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{
     AlterTopic, CancelMoves, ChangePeers, Consume, CreateTopic, DecommissionBroker, DeleteRecords,
-    DeleteTopic, Drain, Elect, ElectPreferred, Heartbeat, Hello, LeaderInfoRequest, ListMoves, Message,
-    Metadata, MovePartitions, Offsets, Probe, ProbeReply, ProducerIds, ProposeIsr, Publish, ReadRange,
-    Recollect, RegisterBroker, RegisterConsumer, RegisterProducer, ReplaceBroker, Replicate, StreamSilent,
-    Why,
+    DeleteTopic, Drain, Elect, ElectPreferred, GroupCommit, GroupDelete, GroupDescribe, GroupFetch,
+    GroupHeartbeat, GroupList, Heartbeat, Hello, LeaderInfoRequest, ListMoves, Message, Metadata,
+    MovePartitions, Offsets, Probe, ProbeReply, ProducerIds, ProposeIsr, Publish, ReadRange, Recollect,
+    RegisterBroker, RegisterConsumer, RegisterProducer, ReplaceBroker, Replicate, StreamSilent, Why,
 };
 use yak_protocol::net::{Closed, CommandError, Incoming, Observer, Peer, Replier, Service, TextSession};
 use yak_protocol::text::{Command, Status, Verb, Word};
@@ -178,6 +178,12 @@ fn parse(request: &Incoming) -> Result<Ask, WireError> {
         RegisterProducer::KIND => Ask::RegisterProducer(request.parse()?),
         RegisterConsumer::KIND => Ask::RegisterConsumer(request.parse()?),
         kind @ (Publish::KIND
+        | GroupHeartbeat::KIND
+        | GroupCommit::KIND
+        | GroupFetch::KIND
+        | GroupDescribe::KIND
+        | GroupList::KIND
+        | GroupDelete::KIND
         | Consume::KIND
         | Offsets::KIND
         | DeleteRecords::KIND

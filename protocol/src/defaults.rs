@@ -106,6 +106,31 @@ pub const PRODUCER_ID_BLOCK: u32 = 1000;
 /// How many batches of a producer each partition remembers.
 pub const PRODUCER_BATCHES: usize = 5;
 
+/// The topic in which consumer groups and their offsets are kept.
+pub const GROUP_OFFSETS_TOPIC: &str = "__consumer_offsets";
+/// Partitions of that topic: over so many coordinators groups are spread.
+pub const GROUP_OFFSETS_PARTITIONS: u32 = 16;
+/// After how long without a heartbeat a member of a group counts as gone, by default.
+pub const GROUP_SESSION: Duration = Duration::from_secs(10);
+/// The shortest session that a member may ask for.
+pub const GROUP_SESSION_MIN: Duration = Duration::from_secs(1);
+/// The longest session that a member may ask for.
+pub const GROUP_SESSION_MAX: Duration = Duration::from_secs(30 * 60);
+/// How often a member says that it is there, at most a fifth of its session.
+pub const GROUP_HEARTBEAT: Duration = Duration::from_secs(1);
+/// The same while partitions move.
+pub const GROUP_HEARTBEAT_MOVING: Duration = Duration::from_millis(100);
+/// How long a member may take to give up a partition, by default.
+pub const GROUP_REBALANCE: Duration = Duration::from_secs(60);
+/// Members of a group at most.
+pub const GROUP_MEMBERS_MAX: usize = 1000;
+/// Topics that a member may ask for at most.
+pub const GROUP_TOPICS_MAX: usize = 1000;
+/// The longest name of a member or of a static member's place, in bytes.
+pub const GROUP_MEMBER_BYTES_MAX: usize = 200;
+/// What may be committed with an offset, in bytes.
+pub const GROUP_METADATA_BYTES_MAX: usize = 4096;
+
 /// The least ISR by default for a topic that wants `replicas`: 2 from three on, else 1.
 #[must_use]
 pub fn min_isr(replicas: u32) -> u32 {

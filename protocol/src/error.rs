@@ -145,6 +145,22 @@ errors! {
     NotActive = 44, "NOT_ACTIVE", Refresh;
     /// The broker was taken out of the cluster for good; its process may be stopped.
     Decommissioned = 45, "DECOMMISSIONED", GiveUp;
+    /// Another broker coordinates the group, or will in a moment; the answer names it if it is known.
+    NotCoordinator = 50, "NOT_COORDINATOR", Refresh;
+    /// There is no such group.
+    UnknownGroup = 51, "UNKNOWN_GROUP", GiveUp;
+    /// The group does not have that member (any more): it hands out nothing and joins anew.
+    UnknownMember = 52, "UNKNOWN_MEMBER", Reopen;
+    /// The member's generation or heartbeat is not the newest, or the partition was not its own in it.
+    StaleGeneration = 53, "STALE_GENERATION", Reopen;
+    /// Another process has taken the place of this static member.
+    FencedInstance = 54, "FENCED_INSTANCE", GiveUp;
+    /// Only a group without members allows that.
+    GroupNotEmpty = 55, "GROUP_NOT_EMPTY", GiveUp;
+    /// The committed offset is higher, and the commit does not say that it may go back.
+    CommitBehind = 56, "COMMIT_BEHIND", GiveUp;
+    /// The topic is the brokers' own.
+    InternalTopic = 57, "INTERNAL_TOPIC", GiveUp;
 }
 
 impl Serialize for ErrorCode {

@@ -57,6 +57,8 @@ number!(/// A partition's index within its topic, from 0.
     PartitionIndex(u32), "p");
 number!(/// One opening of one partition on a replication stream, chosen by the follower, never reused in a process.
     SessionId(u64), "s");
+number!(/// Counts the changes of a consumer group, from 1: members, topics, partitions. 0 = none yet.
+    Generation(u32), "g");
 number!(/// A position in a partition's log: the index of a record, from 0.
     Offset(u64), "");
 number!(/// A coordinator of a quorum: drawn at random when its data dir is formatted, so that a wiped dir is another

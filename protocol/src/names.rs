@@ -30,6 +30,36 @@ pub fn check_topic(name: &str) -> Result<(), WireError> {
         .hint("letters, digits, '.', '_' and '-', beginning with a letter or digit, 200 at most"))
 }
 
+/// Whether a topic of this name is the brokers' own: clients may read it, and not change it.
+#[must_use]
+pub fn is_internal(topic: &str) -> bool {
+    topic.starts_with("__")
+}
+
+/// Refuses to change what is the brokers' own.
+///
+/// # Errors
+/// `INTERNAL_TOPIC`.
+pub fn check_not_internal(topic: &str) -> Result<(), WireError> {
+    if !is_internal(topic) {
+        return Ok(());
+    }
+    let what = format!("{topic} is the brokers' own: nobody else writes to it, deletes it or changes it");
+    Err(WireError::new(ErrorCode::InternalTopic, what)
+        .hint("topics that begin with two underscores are kept by the brokers; they can be read"))
+}
+
+/// Checks the name of a consumer group: the rules for topics.
+///
+/// # Errors
+/// `BAD_REQUEST`, saying which rule it breaks.
+pub fn check_group(name: &str) -> Result<(), WireError> {
+    check_topic(name).map_err(|error| {
+        WireError::bad_request(format!("the group's name: {}", error.message))
+            .hint("letters, digits, '.', '_' and '-', beginning with a letter or digit, 200 at most")
+    })
+}
+
 /// The candidate that `name` was most likely meant to be: the fewest insertions, deletions,
 /// replacements and swaps of neighbours away (case does not count), but at most a third of its length.
 #[must_use]

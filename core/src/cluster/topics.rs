@@ -94,6 +94,9 @@ impl Cluster {
     }
 
     fn check_name(&self, name: &str) -> Result<(), WireError> {
+        if name == defaults::GROUP_OFFSETS_TOPIC {
+            return Ok(());
+        }
         yak_protocol::names::check_topic(name)?;
         // Names that only case, `.` or `_` tell apart end up as one in metrics and on some disks.
         let folded = fold(name);
@@ -134,6 +137,7 @@ impl Cluster {
         request: &DeleteTopic,
         step: &mut Step,
     ) -> Result<DeleteTopicReply, WireError> {
+        yak_protocol::names::check_not_internal(&request.topic)?;
         let topic_id = self.state.find_topic(&request.topic)?.id;
         // The tombstone is what lets brokers delete the data, now or when they come back (rule R16).
         self.record(step, Record::TopicDeleted { id: topic_id });

@@ -12,6 +12,12 @@ mod delete_records;
 mod drain;
 mod elect;
 mod elect_preferred;
+mod group_commit;
+mod group_delete;
+mod group_describe;
+mod group_fetch;
+mod group_heartbeat;
+mod group_list;
 mod heartbeat;
 mod hello;
 mod key_slots;
@@ -47,6 +53,12 @@ pub use delete_records::*;
 pub use drain::*;
 pub use elect::*;
 pub use elect_preferred::*;
+pub use group_commit::*;
+pub use group_delete::*;
+pub use group_describe::*;
+pub use group_fetch::*;
+pub use group_heartbeat::*;
+pub use group_list::*;
 pub use heartbeat::*;
 pub use hello::*;
 pub use key_slots::*;
@@ -166,6 +178,12 @@ kinds!(
     ReplaceBroker,
     DecommissionBroker,
     ElectPreferred,
+    GroupHeartbeat,
+    GroupCommit,
+    GroupFetch,
+    GroupDescribe,
+    GroupList,
+    GroupDelete,
 );
 
 /// The role that `kind` needs, without looking at its body; `None` for an unknown kind.

@@ -261,6 +261,152 @@ fn people_take_care_of_the_cluster() {
 }
 
 #[test]
+fn members_read_together() {
+    let offset = FetchedOffset {
+        topic: "orders".to_owned(),
+        topic_id: id().topic,
+        partition: PartitionIndex(2),
+        offset: Some(Offset(7)),
+        leader_epoch: Some(LeaderEpoch(9)),
+        metadata: "by hand".to_owned(),
+        committed_ms: Some(1_700_000_000_000),
+    };
+    check_kind(
+        "group_heartbeat",
+        Role::Client,
+        &GroupHeartbeat {
+            group: "billing".to_owned(),
+            member: "m1".to_owned(),
+            generation: Generation(3),
+            beat: 17,
+            instance: Some("one".to_owned()),
+            client: "yak/0.1".to_owned(),
+            topics: vec!["orders".to_owned()],
+            owned: Some(vec![group_topic()]),
+            session_ms: 10_000,
+            rebalance_ms: 60_000,
+            assignor: Some(Assignor::Range),
+            leave: Some(Leave::ForAWhile),
+            forward: true,
+        },
+        &["group", "member"],
+        &GroupHeartbeatReply {
+            generation: Generation(3),
+            assignment: Some(vec![group_topic()]),
+            heartbeat_ms: 1000,
+            session_ms: 10_000,
+            coordinator: coordinator(),
+        },
+        &["generation", "heartbeat_ms", "session_ms"],
+    );
+    check_kind(
+        "group_commit",
+        Role::Client,
+        &GroupCommit {
+            group: "billing".to_owned(),
+            member: Some("m1".to_owned()),
+            generation: Generation(3),
+            instance: Some("one".to_owned()),
+            offsets: vec![CommitOffset {
+                topic: "orders".to_owned(),
+                topic_id: Some(id().topic),
+                partition: PartitionIndex(2),
+                offset: Offset(7),
+                leader_epoch: Some(LeaderEpoch(9)),
+                metadata: "by hand".to_owned(),
+            }],
+            rewind: true,
+            forward: true,
+        },
+        &["group", "offsets"],
+        &GroupCommitReply {
+            results: vec![CommitResult {
+                topic: "orders".to_owned(),
+                partition: PartitionIndex(2),
+                error: Some(error()),
+            }],
+            coordinator: coordinator(),
+        },
+        &["results"],
+    );
+    check_kind(
+        "group_fetch",
+        Role::Client,
+        &GroupFetch {
+            group: "billing".to_owned(),
+            member: Some("m1".to_owned()),
+            generation: Generation(3),
+            topics: vec![group_topic()],
+            forward: true,
+        },
+        &["group"],
+        &GroupFetchReply { offsets: vec![offset.clone()], coordinator: coordinator() },
+        &["offsets"],
+    );
+    check_kind(
+        "group_describe",
+        Role::Client,
+        &GroupDescribe { group: "billing".to_owned(), forward: true },
+        &["group"],
+        &GroupDescription {
+            group: "billing".to_owned(),
+            state: GroupState::Rebalancing,
+            generation: Generation(4),
+            why: "m2 joined".to_owned(),
+            assignor: Assignor::Range,
+            members: vec![GroupMember {
+                member: "m1".to_owned(),
+                instance: Some("one".to_owned()),
+                client: "yak/0.1".to_owned(),
+                host: "127.0.0.1".to_owned(),
+                generation: Generation(3),
+                heard_ms: 40,
+                topics: vec!["orders".to_owned()],
+                assignment: vec![group_topic()],
+                revoking: vec![group_topic()],
+            }],
+            offsets: vec![offset],
+            moves: vec![GroupMove {
+                topic: "orders".to_owned(),
+                partition: PartitionIndex(2),
+                at_ms: 1_700_000_000_000,
+                generation: Generation(3),
+                from: Some("m0".to_owned()),
+                to: Some("m1".to_owned()),
+                why: "m0 left".to_owned(),
+            }],
+            coordinator: coordinator(),
+        },
+        &["group", "state", "generation", "assignor"],
+    );
+    check_kind(
+        "group_list",
+        Role::Client,
+        &GroupList { forward: true },
+        &[],
+        &GroupListReply {
+            groups: vec![GroupSummary {
+                group: "billing".to_owned(),
+                state: GroupState::Stable,
+                members: 3,
+                generation: Generation(4),
+                coordinator: Some(BrokerId(2)),
+            }],
+            missing: vec!["broker 3 cannot list its groups".to_owned()],
+        },
+        &["groups"],
+    );
+    check_kind(
+        "group_delete",
+        Role::Client,
+        &GroupDelete { group: "billing".to_owned(), forward: true },
+        &["group"],
+        &GroupDeleteReply { offsets: 12 },
+        &["offsets"],
+    );
+}
+
+#[test]
 fn clients_publish_and_consume() {
     check_kind(
         "publish",

@@ -19,6 +19,19 @@ pub fn error() -> WireError {
     )
 }
 
+pub fn coordinator() -> Option<LeaderHint> {
+    let address = "127.0.0.1:9702".to_owned();
+    Some(LeaderHint { leader: BrokerId(2), address, leader_epoch: LeaderEpoch(6) })
+}
+
+pub fn group_topic() -> GroupTopic {
+    GroupTopic {
+        topic: "orders".to_owned(),
+        topic_id: Some(id().topic),
+        partitions: vec![PartitionIndex(0), PartitionIndex(2)],
+    }
+}
+
 pub fn partition_info() -> PartitionInfo {
     PartitionInfo {
         id: id(),
