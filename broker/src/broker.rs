@@ -4,6 +4,7 @@ use crate::cluster_map::ClusterMap;
 use crate::config::{BrokerConfig, CATCH_UP_READS, CONSUMER_READS, PUBLISH_MEMORY_BYTES};
 use crate::coordinator_link::CoordinatorLink;
 use crate::data_dir::DataDir;
+use crate::groups::Groups;
 use crate::metrics::Counters;
 use crate::partition::PartitionHandle;
 use crate::peers::Peers;
@@ -63,6 +64,8 @@ pub(crate) struct Broker {
     pub(crate) publish_memory: Arc<Semaphore>,
     /// Topics that are being made by their first publish.
     pub(crate) creations: Creations,
+    /// The consumer groups that this broker coordinates.
+    pub(crate) groups: Groups,
     /// Numbers consumer sessions.
     pub(crate) consumers: AtomicU64,
     /// Turns keyless plain records round the partitions.
@@ -164,6 +167,7 @@ impl Broker {
             consumer_reads: Semaphore::new(CONSUMER_READS),
             publish_memory: Arc::new(Semaphore::new(PUBLISH_MEMORY_BYTES)),
             creations: Creations::default(),
+            groups: Groups::default(),
             consumers: AtomicU64::new(0),
             keyless: AtomicU64::new(fastrand::u64(..)),
             stopping: AtomicBool::new(false),

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
+use yak_core::group::Topics;
 use yak_protocol::error::{ErrorCode, LeaderHint, WireError};
 use yak_protocol::ids::{BrokerEpoch, BrokerId, MetadataVersion, PartitionIndex, TopicId, TopicPartition};
 use yak_protocol::message::{
@@ -27,6 +28,8 @@ struct Known {
     topics: BTreeMap<TopicId, TopicInfo>,
     by_name: HashMap<String, TopicId>,
     partitions: BTreeMap<TopicPartition, PartitionInfo>,
+    /// Topics that were deleted by request.
+    deleted: BTreeSet<TopicId>,
 }
 
 /// What a merge changed.
@@ -139,6 +142,12 @@ impl ClusterMap {
     /// A topic by name.
     pub(crate) fn topic(&self, topic: &str) -> Result<TopicInfo, WireError> {
         self.read().topic(topic).cloned()
+    }
+
+    /// The topics as consumer groups see them.
+    pub(crate) fn group_topics(&self) -> Topics {
+        let known = self.read();
+        Topics::new(known.topics.values(), known.deleted.clone())
     }
 
     /// Whether a topic of that name exists.
@@ -313,7 +322,9 @@ impl Known {
     fn replace(&mut self, info: LeaderInfo) -> Changes {
         let mut changes = Changes { deleted: info.deleted, ..Changes::default() };
         changes.partitions.extend(self.partitions.keys());
-        *self = Self { version: info.version, ..Self::default() };
+        let mut deleted = std::mem::take(&mut self.deleted);
+        deleted.extend(&changes.deleted);
+        *self = Self { version: info.version, deleted, ..Self::default() };
         self.insert(info.brokers, info.topics, info.partitions, &mut changes);
         changes
     }
@@ -332,6 +343,7 @@ impl Known {
                 self.partitions.remove(&id);
                 changes.partitions.insert(id);
             }
+            self.deleted.insert(topic);
             changes.deleted.push(topic);
         }
         changes

@@ -11,6 +11,7 @@ mod config;
 mod coordinator_link;
 mod data_dir;
 mod error;
+mod groups;
 mod metrics;
 mod partition;
 mod peers;

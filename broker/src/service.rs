@@ -1,16 +1,18 @@
 //! Where requests come in: each kind goes to its own file.
 
 use crate::broker::Broker;
+use crate::groups;
 use crate::requests;
 use crate::verbs;
 use std::sync::Arc;
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::message::{
     AlterTopic, CancelMoves, ChangePeers, Consume, CoordinatorHello, CreateTopic, DecommissionBroker,
-    DeleteRecords, DeleteTopic, Drain, Elect, ElectPreferred, Heartbeat, Hello, LeaderInfoRequest, ListMoves,
-    Message, Metadata, MovePartitions, Offsets, Probe, ProducerIds, ProposeIsr, Publish, RaftAppend,
-    RaftSnapshot, RaftVote, ReadRange, Recollect, RegisterBroker, RegisterConsumer, RegisterProducer,
-    ReplaceBroker, Replicate, StreamSilent, Why,
+    DeleteRecords, DeleteTopic, Drain, Elect, ElectPreferred, GroupCommit, GroupDelete, GroupDescribe,
+    GroupFetch, GroupHeartbeat, GroupList, Heartbeat, Hello, LeaderInfoRequest, ListMoves, Message, Metadata,
+    MovePartitions, Offsets, Probe, ProducerIds, ProposeIsr, Publish, RaftAppend, RaftSnapshot, RaftVote,
+    ReadRange, Recollect, RegisterBroker, RegisterConsumer, RegisterProducer, ReplaceBroker, Replicate,
+    StreamSilent, Why,
 };
 use yak_protocol::net::{Closed, CommandError, Incoming, Observer, Peer, Replier, Service, TextSession};
 use yak_protocol::text::{Command, Status, Verb, Word};
@@ -27,6 +29,12 @@ impl Service for BrokerService {
             Publish::KIND => requests::publish(broker, request, reply).await,
             Replicate::KIND => replicate(broker, peer, &request, reply),
             Consume::KIND => requests::consume(broker, &request, reply),
+            GroupHeartbeat::KIND => groups::serve::<GroupHeartbeat>(broker, &request, reply),
+            GroupCommit::KIND => groups::serve::<GroupCommit>(broker, &request, reply),
+            GroupFetch::KIND => groups::serve::<GroupFetch>(broker, &request, reply),
+            GroupDescribe::KIND => groups::serve::<GroupDescribe>(broker, &request, reply),
+            GroupList::KIND => groups::list(broker, &request, reply),
+            GroupDelete::KIND => groups::serve::<GroupDelete>(broker, &request, reply),
             Hello::KIND => answer(&request, reply, |hello| requests::hello(broker, &hello)),
             Metadata::KIND => answer(&request, reply, |metadata| requests::metadata(broker, &metadata)),
             LeaderInfoRequest::KIND => answer(&request, reply, |wanted: LeaderInfoRequest| {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use yak_core::partition::{BatchHead, Event, Explained, Now, View};
-use yak_protocol::ids::{Offset, PartitionEpoch, TopicPartition};
+use yak_protocol::ids::{LeaderEpoch, Offset, PartitionEpoch, TopicPartition};
 use yak_protocol::message::{Acks, ReplicaReport};
 use yak_storage::Log;
 
@@ -46,6 +46,8 @@ pub(crate) struct Publish {
     pub(crate) acks: Acks,
     pub(crate) deadline: Now,
     pub(crate) lease_held: bool,
+    /// Append it in this leader epoch or not at all; `None` = in any.
+    pub(crate) only_in: Option<LeaderEpoch>,
     /// Where the answer goes; `None` = nobody wants one.
     pub(crate) answer: Option<PublishAnswer>,
     /// Its share of the memory that publishes may take until they are written.

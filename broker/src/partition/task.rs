@@ -137,7 +137,13 @@ impl Task {
     }
 
     fn publish(&mut self, now: Now, publish: Publish) {
-        let Publish { batch, head, acks, deadline, lease_held, answer, memory } = publish;
+        let Publish { batch, head, acks, deadline, lease_held, only_in, answer, memory } = publish;
+        if only_in.is_some_and(|epoch| epoch != self.view.borrow().leader_epoch) {
+            if let Some(answer) = answer {
+                answer.send(Err(self.broker.not_leader(self.id)));
+            }
+            return;
+        }
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         if self.waiting.len() >= PUBLISHES_PENDING_MAX {

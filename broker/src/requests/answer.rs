@@ -1,6 +1,7 @@
 //! Collects the outcomes of one publish request, which come from several partitions in any order.
 
 use std::sync::{Arc, Mutex};
+use tokio::sync::oneshot;
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::PartitionIndex;
 use yak_protocol::message::{Acked, Publish, PublishReply, PublishResult};
@@ -8,9 +9,15 @@ use yak_protocol::net::Replier;
 
 /// The right to say what became of one batch. The last one of a request sends the reply.
 pub(crate) struct PublishAnswer {
-    collector: Arc<Mutex<Collector>>,
-    index: usize,
+    to: Whom,
     sent: bool,
+}
+
+enum Whom {
+    /// One of the batches of a request.
+    Request { collector: Arc<Mutex<Collector>>, index: usize },
+    /// Somebody in this process.
+    Here(Option<oneshot::Sender<Result<Acked, WireError>>>),
 }
 
 struct Collector {
@@ -26,7 +33,14 @@ impl PublishAnswer {
         let empty = |(topic, partition)| PublishResult { topic, partition, ack: None, error: None };
         let results = batches.into_iter().map(empty).collect();
         let collector = Arc::new(Mutex::new(Collector { results, missing, reply: Some(reply) }));
-        (0..missing).map(|index| Self { collector: collector.clone(), index, sent: false }).collect()
+        let whom = |index| Whom::Request { collector: collector.clone(), index };
+        (0..missing).map(|index| Self { to: whom(index), sent: false }).collect()
+    }
+
+    /// An answer for somebody in this process, and where it comes.
+    pub(crate) fn here() -> (Self, oneshot::Receiver<Result<Acked, WireError>>) {
+        let (sender, answer) = oneshot::channel();
+        (Self { to: Whom::Here(Some(sender)), sent: false }, answer)
     }
 
     /// Says what became of the batch.
@@ -36,8 +50,17 @@ impl PublishAnswer {
 
     fn put(&mut self, outcome: Result<Acked, WireError>) {
         self.sent = true;
-        let mut collector = self.collector.lock().expect("nobody panics while holding it");
-        if let Some(result) = collector.results.get_mut(self.index) {
+        let (collector, index) = match &mut self.to {
+            Whom::Request { collector, index } => (collector, *index),
+            Whom::Here(sender) => {
+                if let Some(sender) = sender.take() {
+                    let _ = sender.send(outcome);
+                }
+                return;
+            }
+        };
+        let mut collector = collector.lock().expect("nobody panics while holding it");
+        if let Some(result) = collector.results.get_mut(index) {
             match outcome {
                 Ok(ack) => result.ack = Some(ack),
                 Err(error) => result.error = Some(error),

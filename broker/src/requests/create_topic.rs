@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use yak_protocol::defaults::{GROUP_OFFSETS_PARTITIONS, GROUP_OFFSETS_TOPIC};
 use yak_protocol::error::{ErrorCode, WireError};
-use yak_protocol::message::{AlterTopic, CreateTopic, DeleteTopic, Message};
+use yak_protocol::message::{AlterTopic, Cleanup, CreateTopic, DeleteTopic, Message, TopicConfig};
 use yak_protocol::names;
 use yak_protocol::net::{Incoming, Replier};
 
@@ -25,6 +26,7 @@ pub(crate) fn create_topic(broker: &Arc<Broker>, request: &Incoming, reply: Repl
 /// Passes `delete_topic` on, and answers once this broker has forgotten the topic.
 pub(crate) fn delete_topic(broker: &Arc<Broker>, request: &Incoming, reply: Replier) {
     pass_on::<DeleteTopic, _>(broker, request, reply, |broker, delete| async move {
+        names::check_not_internal(&delete.topic)?;
         let gone = broker.link.ask(&delete).await?;
         let _ = known(&broker, &delete.topic, false).await;
         Ok(gone)
@@ -104,6 +106,7 @@ type Outcome = watch::Receiver<Option<Result<(), WireError>>>;
 /// # Errors
 /// `UNKNOWN_TOPIC` when it may not; otherwise what the coordinator says, or why it cannot be asked.
 pub(super) async fn ensure(broker: &Arc<Broker>, topic: &str) -> Result<(), WireError> {
+    names::check_not_internal(topic)?;
     if broker.cluster.has_topic(topic) {
         return Ok(());
     }
@@ -111,33 +114,6 @@ pub(super) async fn ensure(broker: &Arc<Broker>, topic: &str) -> Result<(), Wire
     if !broker.config.auto_create.enabled {
         return broker.cluster.topic(topic).map(drop);
     }
-    let mut outcome = creation(broker, topic);
-    match outcome.wait_for(Option::is_some).await {
-        Ok(outcome) => outcome.clone().unwrap_or(Ok(())),
-        Err(_) => Err(WireError::new(ErrorCode::ShuttingDown, "this broker stops; nothing was written")),
-    }
-}
-
-/// Joins the running creation of that topic, or starts one.
-fn creation(broker: &Arc<Broker>, topic: &str) -> Outcome {
-    let mut running = broker.creations.running.lock().expect("nobody panics while holding it");
-    if let Some(outcome) = running.get(topic) {
-        return outcome.clone();
-    }
-    let (done, outcome) = watch::channel(None);
-    running.insert(topic.to_owned(), outcome.clone());
-    drop(running);
-    let (broker_of_task, topic) = (broker.clone(), topic.to_owned());
-    broker.tasks.spawn("make a topic", async move {
-        let broker = broker_of_task;
-        let result = make(&broker, &topic).await;
-        broker.creations.running.lock().expect("nobody panics while holding it").remove(&topic);
-        done.send_replace(Some(result));
-    });
-    outcome
-}
-
-async fn make(broker: &Broker, topic: &str) -> Result<(), WireError> {
     let create = CreateTopic {
         topic: topic.to_owned(),
         partitions: broker.config.auto_create.partitions,
@@ -145,7 +121,56 @@ async fn make(broker: &Broker, topic: &str) -> Result<(), WireError> {
         if_not_exists: true,
         ..CreateTopic::default()
     };
-    let made = broker.link.ask(&create).await.map_err(|error| match error.code {
+    joined(broker, create).await
+}
+
+/// Makes sure that there is a topic for consumer groups.
+///
+/// # Errors
+/// What the coordinator says, or why it cannot be asked.
+pub(crate) async fn ensure_groups_topic(broker: &Arc<Broker>) -> Result<(), WireError> {
+    let config = TopicConfig { cleanup: Cleanup::Compact, ..TopicConfig::default() };
+    let create = CreateTopic {
+        topic: GROUP_OFFSETS_TOPIC.to_owned(),
+        partitions: Some(GROUP_OFFSETS_PARTITIONS),
+        config,
+        if_not_exists: true,
+        ..CreateTopic::default()
+    };
+    joined(broker, create).await
+}
+
+async fn joined(broker: &Arc<Broker>, create: CreateTopic) -> Result<(), WireError> {
+    let mut outcome = creation(broker, create);
+    match outcome.wait_for(Option::is_some).await {
+        Ok(outcome) => outcome.clone().unwrap_or(Ok(())),
+        Err(_) => Err(WireError::new(ErrorCode::ShuttingDown, "this broker stops; nothing was written")),
+    }
+}
+
+/// Joins the running creation of that topic, or starts one.
+fn creation(broker: &Arc<Broker>, create: CreateTopic) -> Outcome {
+    let topic = create.topic.clone();
+    let mut running = broker.creations.running.lock().expect("nobody panics while holding it");
+    if let Some(outcome) = running.get(&topic) {
+        return outcome.clone();
+    }
+    let (done, outcome) = watch::channel(None);
+    running.insert(topic.clone(), outcome.clone());
+    drop(running);
+    let broker_of_task = broker.clone();
+    broker.tasks.spawn("make a topic", async move {
+        let broker = broker_of_task;
+        let result = make(&broker, &create).await;
+        broker.creations.running.lock().expect("nobody panics while holding it").remove(&topic);
+        done.send_replace(Some(result));
+    });
+    outcome
+}
+
+async fn make(broker: &Broker, create: &CreateTopic) -> Result<(), WireError> {
+    let topic = create.topic.as_str();
+    let made = broker.link.ask(create).await.map_err(|error| match error.code {
         // Nothing was written: to the publisher that is a plain "not now".
         ErrorCode::OutcomeUnknown => WireError { code: ErrorCode::CoordinatorUnavailable, ..error },
         _ => error,

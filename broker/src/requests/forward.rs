@@ -89,10 +89,23 @@ pub(super) async fn ask<M: Message>(
     leader: BrokerId,
     request: &M,
 ) -> Result<M::Reply, WireError> {
+    to(broker, leader, request, FORWARD_SLACK).await
+}
+
+/// Passes on what can be asked again without doing anything twice.
+///
+/// # Errors
+/// What the leader says, or why it cannot be asked.
+pub(crate) async fn to<M: Message>(
+    broker: &Broker,
+    leader: BrokerId,
+    request: &M,
+    within: Duration,
+) -> Result<M::Reply, WireError> {
     let connection = broker.peers.to(broker, leader).await?;
     let pending = connection.start(request, Vec::new());
     let answered = match pending {
-        Ok(pending) => pending.within(FORWARD_SLACK + FORWARD_SLACK).await,
+        Ok(pending) => pending.within(within + FORWARD_SLACK).await,
         Err(error) => Err(error),
     };
     answered.map(|answer| answer.body).map_err(|error| without_outcome(outcome_of(error, leader)))

@@ -127,6 +127,7 @@ pub(super) async fn append(
         acks: terms.acks,
         deadline: terms.deadline,
         lease_held: broker.link.lease_held(),
+        only_in: None,
         answer,
         memory,
     }));

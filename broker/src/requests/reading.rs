@@ -23,7 +23,7 @@ pub(super) fn leading(
 
 /// Committed batches from `from` on; none when nothing is committed there yet. The first one is
 /// returned even if it is larger than `bytes_max`.
-pub(super) async fn read(
+pub(crate) async fn read(
     broker: &Broker,
     partition: &PartitionHandle,
     view: &View,

@@ -2,6 +2,7 @@
 //! client would send; only what is this process' own (its replicas, its settings) is looked at directly.
 
 mod conf;
+mod groups;
 mod offsets;
 mod peek;
 mod publish;
@@ -58,6 +59,21 @@ pub(crate) const VERBS: &[Verb] = &[
         "records as this broker's own replica has them, the uncommitted too",
         Access::Read,
     ),
+    Verb::new("GROUPS", "GROUPS", "the consumer groups", Access::Read),
+    Verb::new("GROUP", "GROUP <group>", "the members of a group, and what each reads", Access::Read),
+    Verb::new("LAG", "LAG <group>", "how far a group is behind, partition by partition", Access::Read),
+    Verb::new(
+        "COMMIT",
+        "COMMIT <group> <topic>/<p> <offset> [rewind=on] [metadata=]",
+        "commits an offset of a group without members; back only with rewind=on",
+        Access::Write,
+    ),
+    Verb::new(
+        "RESET",
+        "RESET <group> <topic>[/<p>] to=start|end|<offset>|+<n>|-<n>|@<time> [DRYRUN]",
+        "moves a group without members",
+        Access::Write,
+    ),
     Verb::new("ROLE", "ROLE", "the replicas here: led or followed, and how far they are", Access::Read),
     Verb::new("RECOVERY", "RECOVERY", "what was found in the data dir when the broker started", Access::Read),
     Verb::new("CONF", "CONF [prefix]", "the settings: value and source", Access::Read),
@@ -75,6 +91,11 @@ pub(crate) async fn run(session: &mut TextSession, service: &BrokerService, comm
         "OFFSETS" => offsets::offsets(session, service, command).await,
         "TRIM" => trim::trim(session, service, command).await,
         "PEEK" => peek::peek(session, service, command).await,
+        "GROUPS" => groups::list(session, service, command).await,
+        "GROUP" => groups::show(session, service, command).await,
+        "LAG" => groups::lag(session, service, command).await,
+        "COMMIT" => groups::commit(session, service, command).await,
+        "RESET" => groups::reset(session, service, command).await,
         "INFO" => {
             command.plain(0)?;
             session.answer(&state::info(broker).await).await

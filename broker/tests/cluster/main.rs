@@ -8,6 +8,7 @@ mod damage;
 mod fencing;
 mod followers;
 mod full_disk;
+mod groups;
 mod halted;
 mod identity;
 mod keeping;

@@ -65,7 +65,7 @@ pub(super) const SHARED: &[Verb] = &[
         "decoded copies of frames as they come and go; ends with your next line",
         Access::Admin,
     ),
-    Verb::new("TOPICS", "TOPICS", "the topics", Access::Read),
+    Verb::new("TOPICS", "TOPICS [ALL]", "the topics, with ALL the brokers' own, too", Access::Read),
     Verb::new("TOPIC", "TOPIC <topic>[/<p>]", "one topic: its settings and partitions", Access::Read),
     Verb::new(
         "CREATE",

@@ -6,6 +6,7 @@ use crate::message::{
     AlterTopic, AlterTopicReply, CreateTopic, CreateTopicReply, DeleteTopic, Metadata, MetadataReply,
     Offsets, PartitionInfo, SettingChange, TopicConfig, TopicInfo,
 };
+use crate::names::is_internal;
 use crate::net::lines::{CommandError, TextSession};
 use crate::net::service::Service;
 use crate::text::{Command, Status, cluster, count};
@@ -79,8 +80,12 @@ pub async fn find<S: Service>(
 }
 
 pub(super) async fn list<S: Service>(session: &mut TextSession, service: &S, command: &Command) -> Outcome {
-    command.plain(0)?;
-    let (known, _) = session.ask(service, &Metadata::default(), Vec::new()).await?;
+    let all = command.flag("ALL");
+    command.plain(usize::from(all))?;
+    let (mut known, _) = session.ask(service, &Metadata::default(), Vec::new()).await?;
+    if !all {
+        known.topics.retain(|topic| !is_internal(&topic.name));
+    }
     session.answer(&cluster::topics(&known)).await
 }
 
