@@ -76,6 +76,8 @@ pub enum Command {
     Consume(commands::consume::ConsumeArgs),
     /// Make, list, describe and delete topics
     Topic(commands::topic::TopicArgs),
+    /// List, describe, move and delete consumer groups
+    Group(commands::group::GroupArgs),
     /// Say what is wrong with a partition, a topic, a broker or the cluster, and what to do
     Why(commands::why::WhyArgs),
     /// Show the cluster
@@ -108,6 +110,7 @@ impl Command {
             | Self::Produce(_)
             | Self::Consume(_)
             | Self::Topic(_)
+            | Self::Group(_)
             | Self::Why(_)
             | Self::Cluster(_)
             | Self::Config(_)

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Write as _;
 use std::process::ExitCode;
-use yak_consumer::ConsumeError;
+use yak_consumer::{ConsumeError, GroupError};
 use yak_producer::ProduceError;
 use yak_protocol::error::ErrorCode;
 use yak_protocol::net::ClusterError;
@@ -112,14 +112,15 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             _ => error.code().map_or(FAILURE, of_wire_code),
         });
     }
-    if let Some(error) = cause.downcast_ref::<ConsumeError>() {
+    if let Some(error) = cause.downcast_ref::<GroupError>() {
         return Some(match error {
-            ConsumeError::UnknownTopic { .. }
-            | ConsumeError::UnknownPartition { .. }
-            | ConsumeError::OutOfRange { .. } => NOT_FOUND,
-            ConsumeError::Unreachable(_) => UNREACHABLE,
-            _ => FAILURE,
+            GroupError::Refused { error, .. } => of_wire_code(error.code),
+            GroupError::Consume(error) => of_consume_error(error),
+            GroupError::Commit { .. } => FAILURE,
         });
+    }
+    if let Some(error) = cause.downcast_ref::<ConsumeError>() {
+        return Some(of_consume_error(error));
     }
     cause.downcast_ref::<ClusterError>().map(|error| match error {
         ClusterError::Refused(error) => of_wire_code(error.code),
@@ -129,9 +130,22 @@ fn code_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     })
 }
 
+fn of_consume_error(error: &ConsumeError) -> u8 {
+    match error {
+        ConsumeError::UnknownTopic { .. }
+        | ConsumeError::UnknownPartition { .. }
+        | ConsumeError::OutOfRange { .. } => NOT_FOUND,
+        ConsumeError::Unreachable(_) => UNREACHABLE,
+        _ => FAILURE,
+    }
+}
+
 fn of_wire_code(code: ErrorCode) -> u8 {
     match code {
-        ErrorCode::UnknownTopic | ErrorCode::UnknownPartition | ErrorCode::OffsetOutOfRange => NOT_FOUND,
+        ErrorCode::UnknownTopic
+        | ErrorCode::UnknownPartition
+        | ErrorCode::UnknownGroup
+        | ErrorCode::OffsetOutOfRange => NOT_FOUND,
         ErrorCode::IllegalTopicName => USAGE,
         ErrorCode::OutcomeUnknown => OUTCOME_UNKNOWN,
         _ => FAILURE,

@@ -72,6 +72,7 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Produce(args) => commands::produce::run(args, context).await,
         Command::Consume(args) => commands::consume::run(args, context).await,
         Command::Topic(args) => commands::topic::run(args, context).await,
+        Command::Group(args) => commands::group::run(args, context).await,
         Command::Why(args) => commands::why::run(args, context).await,
         Command::Cluster(args) => commands::cluster::run(args, context).await,
         Command::Config(args) => commands::config::run(args, &context),

@@ -43,6 +43,8 @@ pub struct Consumer {
     turn: usize,
     /// Whether there may be something to ask for.
     look: bool,
+    /// Counts assignments and seeks: each begins another life of a partition here.
+    lives: u64,
 }
 
 /// A partition that is being read.
@@ -84,6 +86,7 @@ impl Consumer {
             requests: BTreeMap::new(),
             turn: 0,
             look: true,
+            lives: 0,
         }
     }
 
@@ -113,7 +116,9 @@ impl Consumer {
         }
         for partition in wanted {
             if self.seek(topic, *partition, start).is_err() {
-                self.assigned.push(Assigned::new(Arc::clone(&name), *partition, start));
+                self.lives += 1;
+                let new = Assigned::new(Arc::clone(&name), *partition, start);
+                self.assigned.push(Assigned { generation: self.lives, ..new });
             }
         }
         self.look = true;
@@ -129,10 +134,17 @@ impl Consumer {
         let Some(assigned) = found else {
             return Err(ConsumeError::NotAssigned { topic: topic.into(), partition });
         };
-        let generation = assigned.generation + 1;
+        self.lives += 1;
+        let generation = self.lives;
         *assigned = Assigned { generation, ..Assigned::new(Arc::clone(&assigned.topic), partition, start) };
         self.look = true;
         Ok(())
+    }
+
+    /// Reads a partition no more; what was read ahead of it is dropped.
+    pub fn unassign(&mut self, topic: &str, partition: PartitionIndex) {
+        self.assigned.retain(|assigned| *assigned.topic != *topic || assigned.partition != partition);
+        self.look = true;
     }
 
     /// The offset of the next record that will be handed out; `None` while that is being found out.
@@ -332,7 +344,13 @@ impl Consumer {
 
     /// The partition, unless it has been moved since the question.
     fn current(&mut self, key: Key) -> Option<&mut Assigned> {
-        self.assigned.get_mut(key.index).filter(|assigned| assigned.generation == key.generation)
+        let same = |assigned: &Assigned| assigned.generation == key.generation;
+        // It stands elsewhere once one before it has been taken out.
+        let index = match self.assigned.get(key.index) {
+            Some(assigned) if same(assigned) => key.index,
+            _ => self.assigned.iter().position(same)?,
+        };
+        self.assigned.get_mut(index)
     }
 
     fn started(&mut self, key: Key, offset: Result<Offset, ClusterError>) {

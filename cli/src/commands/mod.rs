@@ -11,6 +11,7 @@ pub mod coordinator;
 pub mod demo;
 pub mod dev;
 pub mod embedded;
+pub mod group;
 pub mod log_files;
 pub mod metadata;
 pub mod peers;

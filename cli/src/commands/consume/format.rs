@@ -4,13 +4,15 @@ use crate::text;
 use data_encoding::{BASE64, HEXLOWER};
 use std::io::{self, Write};
 use yak_protocol::batch::Record;
-use yak_protocol::ids::PartitionIndex;
+use yak_protocol::ids::{Generation, PartitionIndex};
 
 /// A record and where it lies.
 #[derive(Clone, Copy)]
 pub(super) struct Shown<'a> {
     pub(super) topic: &'a str,
     pub(super) partition: PartitionIndex,
+    /// The generation of the group's member that shows it.
+    pub(super) generation: Option<Generation>,
     pub(super) record: &'a Record<'a>,
 }
 
@@ -30,6 +32,7 @@ enum Piece {
     Value(Encoding),
     ValueBytes,
     Headers,
+    Generation,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,10 +87,11 @@ impl Format {
                 's' | 'v' => Piece::Value(encoding),
                 'S' | 'V' => Piece::ValueBytes,
                 'h' => Piece::Headers,
+                'g' => Piece::Generation,
                 other => {
                     return Err(format!(
                         "%{other} means nothing; there are %t topic, %p partition, %o offset, %T timestamp, %k key, \
-                         %K its length, %s value, %S its length, %h headers, %%"
+                         %K its length, %s value, %S its length, %h headers, %g generation, %%"
                     ));
                 }
             });
@@ -111,6 +115,10 @@ impl Format {
                 Piece::Value(encoding) => write_bytes(out, record.value, *encoding, null)?,
                 Piece::ValueBytes => write_length(out, record.value)?,
                 Piece::Headers => write_headers(out, record)?,
+                Piece::Generation => match shown.generation {
+                    Some(generation) => write!(out, "{generation}")?,
+                    None => out.write_all(b"-")?,
+                },
             }
         }
         Ok(())
@@ -187,7 +195,8 @@ mod tests {
         let records = Records::open(&batch, 1 << 20).expect("whole");
         let record = records.iter().nth(index).expect("there").expect("whole");
         let mut out = Vec::new();
-        let shown = Shown { topic: "orders", partition: PartitionIndex(2), record: &record };
+        let shown =
+            Shown { topic: "orders", partition: PartitionIndex(2), generation: None, record: &record };
         format.write(&mut out, &shown, null).expect("memory takes it");
         out
     }

@@ -13,6 +13,7 @@ pub(super) fn write(out: &mut impl Write, shown: &Shown<'_>) -> io::Result<()> {
         topic: shown.topic,
         partition: shown.partition.0,
         offset: shown.record.offset.0,
+        generation: shown.generation.map(|generation| generation.0),
         tstype: "create",
         ts: shown.record.timestamp_ms,
         headers: FlatHeaders(shown.record.headers),
@@ -28,6 +29,8 @@ struct Line<'a> {
     topic: &'a str,
     partition: u32,
     offset: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<u32>,
     tstype: &'static str,
     ts: i64,
     headers: FlatHeaders<'a>,
@@ -83,8 +86,11 @@ mod tests {
         let mut out = Vec::new();
         for record in &records {
             let record = record.expect("whole");
-            write(&mut out, &Shown { topic: "t", partition: PartitionIndex(1), record: &record })
-                .expect("memory");
+            write(
+                &mut out,
+                &Shown { topic: "t", partition: PartitionIndex(1), generation: None, record: &record },
+            )
+            .expect("memory");
         }
         assert_eq!(
             String::from_utf8(out).expect("text"),

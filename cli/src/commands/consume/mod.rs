@@ -1,6 +1,7 @@
 //! `yak consume`: prints records, old ones, new ones or both.
 
 mod format;
+mod group;
 mod json;
 mod range;
 mod topics;
@@ -17,7 +18,7 @@ use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use yak_consumer::{Batch, Consumer, ConsumerConfig, Event, Polled, Start};
-use yak_protocol::ids::{Offset, PartitionIndex};
+use yak_protocol::ids::{Generation, Offset, PartitionIndex};
 use yak_protocol::net::Cluster;
 
 /// Print records.
@@ -27,9 +28,13 @@ Examples:
   yak consume orders --from-beginning -e
   yak consume orders -o -10 -f '%p/%o %k: %s\\n'
   yak consume orders --since 2h -J | jq .payload
+  yak consume orders -g billing
 
 Without a start only new records are shown (with -e: those that are there). Letters of -f: %t topic, %p partition, %o offset, %T timestamp,
-%k key, %K its length, %s value, %S its length, %h headers; {hex} or {base64} behind %k and %s.")]
+%k key, %K its length, %s value, %S its length, %h headers, %g the group's generation; {hex} or {base64} behind %k and %s.
+
+With -g the partitions are shared among all members of the group, and what has been printed is committed. The group goes on where it
+stopped; where it has no commit, it begins with the first record that is there, or where -o says.")]
 pub struct ConsumeArgs {
     /// The topics
     #[arg(required = true, value_name = "TOPIC")]
@@ -74,6 +79,21 @@ pub struct ConsumeArgs {
     /// Make topics that do not exist
     #[arg(long)]
     pub create: bool,
+    /// Read as a member of this consumer group
+    #[arg(short, long, conflicts_with_all = ["partition", "until"])]
+    pub group: Option<String>,
+    /// The name of this member's place: whoever comes next with it goes on with the same partitions
+    #[arg(long, value_name = "NAME", requires = "group")]
+    pub instance: Option<String>,
+    /// How often what has been printed is committed [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = crate::time::duration, requires = "group")]
+    pub commit_interval: Option<Duration>,
+    /// Where the group goes on if its commit is no longer in the log
+    #[arg(long, value_enum, default_value_t = group::Reset::None, requires = "group")]
+    pub reset: group::Reset,
+    /// After how long without a sign of life this member's partitions go to others [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = crate::time::duration, requires = "group")]
+    pub session: Option<Duration>,
 }
 
 /// Prints until a limit is reached, or until Ctrl-C.
@@ -86,8 +106,15 @@ pub async fn run(args: ConsumeArgs, context: Context) -> anyhow::Result<()> {
         Event::Resumed { .. } => tracing::info!("{event}"),
         Event::Waiting { .. } | Event::Moved { .. } => tracing::warn!("{event}"),
     });
-    let mut consumer = Consumer::new(cluster.clone(), ConsumerConfig::default(), hook);
     let mut printer = Printer::new(&args, &context)?;
+    if let Some(name) = &args.group {
+        let give_up_at = args.timeout.map(|timeout| Instant::now() + timeout);
+        for topic in &args.topics {
+            topics::find(&args, &context, &cluster, topic, give_up_at).await?;
+        }
+        return group::run(&args, &context, &cluster, name, hook, &mut printer).await;
+    }
+    let mut consumer = Consumer::new(cluster.clone(), ConsumerConfig::default(), hook);
     tokio::select! {
         outcome = consume(&args, &context, &cluster, &mut consumer, &mut printer) => outcome,
         () = context.shutdown.cancelled() => Err(Failure::interrupted().into()),
@@ -230,6 +257,10 @@ struct Printer<'a> {
     format: Option<Format>,
     out: BufWriter<io::Stdout>,
     printed: u64,
+    /// The generation of a group's member.
+    generation: Option<Generation>,
+    /// Behind the last record that was printed.
+    next: Offset,
 }
 
 impl<'a> Printer<'a> {
@@ -239,7 +270,14 @@ impl<'a> Printer<'a> {
             None if args.json_lines || context.json() => None,
             None => Some(Format::plain(args.key_delimiter.as_deref()).map_err(anyhow::Error::msg)?),
         };
-        Ok(Self { args, format, out: BufWriter::with_capacity(64 << 10, io::stdout()), printed: 0 })
+        Ok(Self {
+            args,
+            format,
+            out: BufWriter::with_capacity(64 << 10, io::stdout()),
+            printed: 0,
+            generation: None,
+            next: Offset::ZERO,
+        })
     }
 
     /// Prints a batch; whether that was all that is wanted.
@@ -261,7 +299,9 @@ impl<'a> Printer<'a> {
             if stop.is_some_and(|stop| record.offset >= stop) {
                 break;
             }
-            let shown = Shown { topic: &batch.topic, partition: batch.partition, record: &record };
+            let (partition, generation) = (batch.partition, self.generation);
+            let shown = Shown { topic: &batch.topic, partition, generation, record: &record };
+            self.next = record.offset.next();
             match &self.format {
                 Some(format) => format.write(&mut self.out, &shown, self.args.null)?,
                 None => json::write(&mut self.out, &shown)?,

@@ -20,7 +20,7 @@ pub(super) fn offset(text: &str) -> Result<OffsetArg, String> {
     let start = match text {
         "beginning" | "earliest" | "start" => Start::Earliest,
         "end" | "latest" => Start::Latest,
-        "stored" => return Err("there are no consumer groups yet, so no offset is stored".to_owned()),
+        "stored" => return Err("a group (-g) goes on at its stored offset by itself".to_owned()),
         _ => {
             if let Some(at) = text.strip_prefix("s@") {
                 Start::Time(time::timestamp_ms(at, Timestamp::now())?)

@@ -4,6 +4,7 @@ use crate::{connect, table};
 use clap::Args;
 use serde::Serialize;
 use yak_protocol::message::Durability;
+use yak_protocol::names::is_internal;
 
 /// List all topics.
 #[derive(Args, Debug)]
@@ -12,7 +13,11 @@ Examples:
   yak topic list
   yak topic list --output json | jq -r '.[].topic'
   yak topic list -b broker1,broker2")]
-pub struct ListArgs {}
+pub struct ListArgs {
+    /// The brokers' own topics, too
+    #[arg(long)]
+    internal: bool,
+}
 
 #[derive(Serialize)]
 struct Row {
@@ -24,11 +29,12 @@ struct Row {
     health: String,
 }
 
-pub(super) async fn run(_args: ListArgs, context: Context) -> anyhow::Result<()> {
+pub(super) async fn run(args: ListArgs, context: Context) -> anyhow::Result<()> {
     let (_, metadata) = connect::reach(&context, connect::BRIEFLY).await?;
     let mut rows: Vec<_> = metadata
         .topics
         .iter()
+        .filter(|topic| args.internal || !is_internal(&topic.name))
         .map(|topic| Row {
             topic: topic.name.clone(),
             partitions: topic.partitions,

@@ -12,7 +12,7 @@ mod redis;
 pub use clocks::Clocks;
 pub use cluster::{Cluster, EMBEDDED, Partition, Record, records};
 pub use network::{Network, free_ports};
-pub use process::{Finished, Process, yak};
+pub use process::{Finished, Lines, Process, yak};
 pub use publisher::{Publisher, check_kept, check_kept_beside};
 pub use redis::Redis;
 
