@@ -322,8 +322,7 @@ impl Known {
     fn replace(&mut self, info: LeaderInfo) -> Changes {
         let mut changes = Changes { deleted: info.deleted, ..Changes::default() };
         changes.partitions.extend(self.partitions.keys());
-        let mut deleted = std::mem::take(&mut self.deleted);
-        deleted.extend(&changes.deleted);
+        let deleted = self.deleted.iter().chain(&changes.deleted).copied().collect();
         *self = Self { version: info.version, deleted, ..Self::default() };
         self.insert(info.brokers, info.topics, info.partitions, &mut changes);
         changes

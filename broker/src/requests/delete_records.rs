@@ -11,6 +11,7 @@ use yak_protocol::batch;
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{BrokerId, Offset};
 use yak_protocol::message::{DeleteRecords, DeleteRecordsReply};
+use yak_protocol::names;
 use yak_protocol::net::{Incoming, Replier};
 use yak_storage::{Log, ReadError};
 
@@ -39,6 +40,7 @@ fn led_elsewhere(broker: &Broker, asked: &DeleteRecords) -> Option<BrokerId> {
 }
 
 async fn delete(broker: &Arc<Broker>, asked: &DeleteRecords) -> Result<DeleteRecordsReply, WireError> {
+    names::check_not_internal(&asked.topic)?;
     let resolved = broker.cluster.resolve(&asked.topic, asked.partition)?;
     let (partition, view) = leading(broker, resolved.id)?;
     if !broker.link.lease_held() {

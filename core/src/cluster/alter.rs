@@ -20,6 +20,8 @@ impl Cluster {
         let new = altered(&old, request)?;
         let changed = changes(&old, &new);
         if new.partitions > old.partitions {
+            // What is in it is found by the hash over its partitions.
+            yak_protocol::names::check_not_internal(&request.topic)?;
             self.check_brokers()?;
         }
         if request.dry_run || changed.is_empty() {
