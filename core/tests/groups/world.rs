@@ -14,7 +14,7 @@ const PARTITIONS: u32 = 7;
 const LEASE_MS: u64 = 3000;
 const MEMBERS_MAX: usize = 5;
 /// How long a member waits for an answer.
-const ANSWER_MS: u64 = 1500;
+const ANSWER_MS: u64 = 2500;
 
 pub struct World {
     rng: fastrand::Rng,
@@ -35,6 +35,8 @@ pub struct World {
     committed: BTreeMap<u32, u64>,
     checked: usize,
     faults: bool,
+    /// How often members commit, of 256: a coordinator that was replaced is silent once it has to write.
+    commit_rate: u8,
 }
 
 fn topics() -> Topics {
@@ -52,8 +54,10 @@ fn topics() -> Topics {
 
 impl World {
     pub fn new(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
         let mut world = Self {
-            rng: fastrand::Rng::with_seed(seed),
+            commit_rate: if rng.bool() { 100 } else { 1 },
+            rng,
             now: 0,
             queue: Queue::default(),
             log: Log::default(),
@@ -326,7 +330,7 @@ impl World {
                     let other = by.insert(generation, name.clone()).filter(|other| *other != name);
                     assert!(other.is_none(), "{partition}@{offset} in {generation:?}: {other:?} and {name}");
                 }
-                if self.rng.u8(..) < 100 {
+                if self.rng.u8(..) < self.commit_rate {
                     let request = self.members[index].commit(partition, position + count);
                     self.ask(index, &request);
                 }
