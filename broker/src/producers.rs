@@ -1,9 +1,15 @@
-//! What a partition remembers of its idempotent producers, read back from its log (invariant I12).
+//! What a partition remembers of its idempotent producers and of message ids, read back from its log (invariant
+//! I12).
+//!
+//! Batches with ids are told by their time of append (`LogAppendTime`), which brokers write into no others. Only
+//! these are opened, and only as far back as ids are remembered: a snapshot says where that begins.
 
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use yak_core::partition::{BatchHead, Producers, Sequence, Stamped};
-use yak_protocol::batch::BatchHeader;
+use yak_core::partition::{BatchHead, BatchIds, Ids, Producers, Sequence, Stamped};
+use yak_protocol::batch::{BatchError, BatchHeader, message_ids};
 use yak_protocol::ids::Offset;
 use yak_storage::{Log, ReadError};
 
@@ -11,8 +17,20 @@ use yak_storage::{Log, ReadError};
 const SNAPSHOT_BATCHES: u64 = 1000;
 
 /// What the machine needs to know of a batch.
-pub(crate) fn head(header: &BatchHeader) -> BatchHead {
-    BatchHead { count: header.count(), leader_epoch: header.leader_epoch, sequence: sequence(header) }
+pub(crate) fn head(header: &BatchHeader, ids: Option<BatchIds>) -> BatchHead {
+    BatchHead { count: header.count(), leader_epoch: header.leader_epoch, sequence: sequence(header), ids }
+}
+
+/// The ids in a batch of the log; `None` in one that was stored without regard to ids.
+///
+/// # Errors
+/// When the batch cannot be opened.
+pub(crate) fn ids_of_batch(header: &BatchHeader, batch: &[u8]) -> Result<Option<BatchIds>, BatchError> {
+    if !header.log_append_time() {
+        return Ok(None);
+    }
+    let records = message_ids(batch)?.into();
+    Ok(Some(BatchIds { time_ms: header.max_timestamp, records }))
 }
 
 fn sequence(header: &BatchHeader) -> Option<Sequence> {
@@ -37,10 +55,33 @@ pub(crate) enum Damage {
 #[derive(Debug)]
 pub(crate) struct Folded {
     pub(crate) producers: Producers,
+    pub(crate) ids: Ids,
     /// How many batches were read for it.
     pub(crate) batches: u64,
     /// Whether nothing was skipped.
     whole: bool,
+}
+
+/// What is kept of a fold. Ids themselves are not: they are read again, from the first that is remembered on.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Snapshot {
+    producers: Producers,
+    /// Where the first id is that was remembered.
+    ids_from: Option<Offset>,
+    dedupe_window_ms: u64,
+    /// Whether there were older ones that a longer window would hold.
+    forgot: bool,
+}
+
+impl Snapshot {
+    pub(crate) fn of(producers: &Producers, ids: &Ids) -> Self {
+        Self {
+            producers: producers.clone(),
+            ids_from: ids.first_offset(),
+            dedupe_window_ms: ids.window_ms(),
+            forgot: ids.forgot(),
+        }
+    }
 }
 
 /// When a partition leaves a snapshot of its producers. Clones are the same.
@@ -80,12 +121,25 @@ impl Snapshots {
 ///
 /// # Errors
 /// When a part of the log cannot be read.
-pub(crate) fn rebuild(log: &Log, end: Offset, damage: Damage) -> Result<Folded, ReadError> {
+pub(crate) fn rebuild(
+    log: &Log,
+    end: Offset,
+    dedupe_window_ms: u64,
+    damage: Damage,
+) -> Result<Folded, ReadError> {
     let generation = log.generation();
-    let (mut from, producers) = newest_snapshot(log, end);
-    let mut folded = Folded { producers, batches: 0, whole: true };
+    let (producers_from, snapshot) = newest_snapshot(log, end);
+    // A longer window reaches further back than the snapshot knows of.
+    let longer = dedupe_window_ms > snapshot.dedupe_window_ms && snapshot.forgot;
+    let (ids_from, forgot) = match snapshot.ids_from {
+        _ if longer => (Offset::ZERO, false),
+        from => (from.unwrap_or(producers_from), snapshot.forgot),
+    };
+    let ids = Ids::new(dedupe_window_ms, forgot);
+    let mut folded = Folded { producers: snapshot.producers, ids, batches: 0, whole: true };
+    let mut from = producers_from.min(ids_from);
     loop {
-        match fold(log, from, end, &mut folded) {
+        match fold(log, from, end, producers_from, &mut folded) {
             Err(ReadError::Damaged { to, .. }) if damage == Damage::Skip && to > from => {
                 (from, folded.whole) = (to, false);
             }
@@ -94,16 +148,30 @@ pub(crate) fn rebuild(log: &Log, end: Offset, damage: Damage) -> Result<Folded, 
         }
     }
     if folded.batches >= SNAPSHOT_BATCHES && folded.whole {
-        save(log, end, &folded.producers, generation);
+        save(log, end, &Snapshot::of(&folded.producers, &folded.ids), generation);
     }
+    folded.ids.log_starts_at(log.bounds().0);
     Ok(folded)
 }
 
-fn fold(log: &Log, from: Offset, end: Offset, folded: &mut Folded) -> Result<(), ReadError> {
-    for header in log.heads(from.max(log.bounds().0), end) {
-        let header = header?;
+/// Folds the batches of `[from, end)`; of those below `producers_from` only ids are new.
+fn fold(
+    log: &Log,
+    from: Offset,
+    end: Offset,
+    producers_from: Offset,
+    folded: &mut Folded,
+) -> Result<(), ReadError> {
+    for found in log.batches(from.max(log.bounds().0), end) {
+        let (header, batch): (BatchHeader, Bytes) = found?;
         folded.batches += 1;
-        if let Some(sequence) = sequence(&header) {
+        let damaged = |_| ReadError::Damaged { from: header.base_offset, to: header.next_offset() };
+        if let Some(ids) = ids_of_batch(&header, &batch).map_err(damaged)? {
+            folded.ids.fold(header.base_offset, &ids);
+        }
+        if let Some(sequence) = sequence(&header)
+            && header.base_offset >= producers_from
+        {
             folded.producers.fold(&Stamped { base: header.base_offset, count: header.count(), sequence });
         }
     }
@@ -111,21 +179,27 @@ fn fold(log: &Log, from: Offset, end: Offset, folded: &mut Folded) -> Result<(),
 }
 
 /// A snapshot that cannot be read costs a longer fold, nothing else.
-fn newest_snapshot(log: &Log, end: Offset) -> (Offset, Producers) {
+fn newest_snapshot(log: &Log, end: Offset) -> (Offset, Snapshot) {
     let found = log.load_producers(end).ok().flatten();
     let decoded = found.and_then(|(offset, bytes)| Some((offset, rmp_serde::from_slice(&bytes).ok()?)));
-    decoded.unwrap_or((Offset::ZERO, Producers::default()))
+    decoded.unwrap_or_default()
 }
 
 /// Leaves a snapshot at `end`; without it the next fold reads more, nothing else. Blocks.
-pub(crate) fn save(log: &Log, end: Offset, producers: &Producers, generation: u64) {
-    match rmp_serde::to_vec(producers) {
+pub(crate) fn save(log: &Log, end: Offset, snapshot: &Snapshot, generation: u64) {
+    match rmp_serde::to_vec(snapshot) {
         Ok(bytes) => {
             if let Err(error) = log.save_producers(end, &bytes, generation) {
                 tracing::debug!(%error, "no snapshot of the producers");
             }
         }
         Err(error) => tracing::debug!(%error, "no snapshot of the producers"),
+    }
+}
+
+impl Default for Folded {
+    fn default() -> Self {
+        Self { producers: Producers::default(), ids: Ids::default(), batches: 0, whole: true }
     }
 }
 
@@ -192,8 +266,12 @@ mod tests {
         }
 
         fn fold(&self) -> Folded {
-            rebuild(&self.log, self.log.bounds().1, Damage::Fail).expect("the log is sound")
+            rebuild(&self.log, self.log.bounds().1, 600_000, Damage::Fail).expect("the log is sound")
         }
+    }
+
+    fn snapshot(producers: &Producers) -> Snapshot {
+        Snapshot::of(producers, &Ids::default())
     }
 
     #[test]
@@ -205,13 +283,13 @@ mod tests {
         let mut log = Fixture::open(&disk);
         let folded = log.fold();
         assert_eq!(folded.batches, 20);
-        save(&log.log, Offset(20), &folded.producers, log.log.generation());
+        save(&log.log, Offset(20), &snapshot(&folded.producers), log.log.generation());
         log.append(1, 23, 0);
         let folded = log.fold();
         assert_eq!(folded.batches, 3, "the rest is in the snapshot");
         let without = {
-            let mut all = Folded { producers: Producers::default(), batches: 0, whole: true };
-            fold(&log.log, Offset::ZERO, Offset(23), &mut all).expect("sound");
+            let mut all = Folded::default();
+            fold(&log.log, Offset::ZERO, Offset(23), Offset::ZERO, &mut all).expect("sound");
             all.producers
         };
         assert_eq!(folded.producers, without, "and it says the same");
@@ -228,14 +306,14 @@ mod tests {
         let mut log = Fixture::open(&disk);
         let at_10 = log.fold().producers;
         let (begun, at_8) = (log.log.generation(), {
-            let mut some = Folded { producers: Producers::default(), batches: 0, whole: true };
-            fold(&log.log, Offset::ZERO, Offset(8), &mut some).expect("sound");
+            let mut some = Folded::default();
+            fold(&log.log, Offset::ZERO, Offset(8), Offset::ZERO, &mut some).expect("sound");
             some.producers
         });
-        save(&log.log, Offset(10), &at_10, begun);
+        save(&log.log, Offset(10), &snapshot(&at_10), begun);
         log.run(LogOp::Truncate { to: Offset(8) });
         // Begun before the cut, written after it.
-        save(&log.log, Offset(10), &at_10, begun);
+        save(&log.log, Offset(10), &snapshot(&at_10), begun);
         assert_eq!(log.fold().producers, at_8);
         log.append(2, 10, 100);
         assert_eq!(log.fold().batches, 10, "neither of the two counts");
@@ -247,7 +325,7 @@ mod tests {
         let snapshots = Snapshots::default();
         snapshots.appended(10);
         assert!(snapshots.due(10) && !snapshots.due(11));
-        let mut folded = Folded { producers: Producers::default(), batches: 0, whole: false };
+        let mut folded = Folded { whole: false, ..Folded::default() };
         snapshots.folded(&folded);
         assert!(!snapshots.due(10));
         folded.whole = true;

@@ -40,9 +40,7 @@ impl Service for BrokerService {
             LeaderInfoRequest::KIND => answer(&request, reply, |wanted: LeaderInfoRequest| {
                 broker.cluster.leader_info(wanted.topic.as_deref())
             }),
-            RegisterProducer::KIND => {
-                answer(&request, reply, |hello| requests::register_producer(broker, &hello))
-            }
+            RegisterProducer::KIND => requests::register_producer(broker, &request, reply),
             RegisterConsumer::KIND => {
                 answer(&request, reply, |hello| Ok(requests::register_consumer(broker, &hello)))
             }

@@ -175,7 +175,10 @@ fn parse(request: &Incoming) -> Result<Ask, WireError> {
         Metadata::KIND => Ask::Metadata(request.parse()?),
         LeaderInfoRequest::KIND => Ask::LeaderInfo(request.parse()?),
         Hello::KIND => Ask::Hello(request.parse()?),
-        RegisterProducer::KIND => Ask::RegisterProducer(request.parse()?),
+        RegisterProducer::KIND => match request.parse::<RegisterProducer>()? {
+            named if named.name.is_some() => Ask::Machine(Request::RegisterProducer(named)),
+            unnamed => Ask::RegisterProducer(unnamed),
+        },
         RegisterConsumer::KIND => Ask::RegisterConsumer(request.parse()?),
         kind @ (Publish::KIND
         | GroupHeartbeat::KIND

@@ -418,6 +418,7 @@ impl Server {
             Ok(Reply::Heartbeat(body)) => reply.reply_body(&body, Vec::new()),
             Ok(Reply::ProposeIsr(body)) => reply.reply_body(&body, Vec::new()),
             Ok(Reply::StreamSilent(body)) => reply.reply_body(&body, Vec::new()),
+            Ok(Reply::RegisterProducer(body)) => reply.reply_body(&body, Vec::new()),
             Ok(Reply::ProducerIds(body)) => reply.reply_body(&body, Vec::new()),
             Ok(Reply::CreateTopic(body)) => reply.reply_body(&body, Vec::new()),
             Ok(Reply::DeleteTopic(body)) => reply.reply_body(&body, Vec::new()),

@@ -161,7 +161,7 @@ async fn registered_clients_are_listed_while_they_are_connected() {
     let coordinator = Harness::start().await;
     let mut typist = coordinator.typist().await;
     let client = coordinator.client().await;
-    let producer = RegisterProducer { client: "shop/1".to_owned() };
+    let producer = RegisterProducer { client: "shop/1".to_owned(), ..RegisterProducer::default() };
     let id = client.request(&producer, Vec::new()).await.unwrap().body.producer_id.0;
     let consumer = RegisterConsumer { client: "stock/2".to_owned() };
     client.request(&consumer, Vec::new()).await.unwrap();

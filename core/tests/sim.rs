@@ -174,4 +174,6 @@ const MUST_HAPPEN: &[&str] = &[
     "min_isr is changed",
     "a publish is sent again",
     "a publish has definitely failed",
+    "an id is used again",
+    "a repeated id is not stored again",
 ];

@@ -8,6 +8,9 @@ use yak_protocol::message::Acks;
 pub struct ProducerConfig {
     /// What it calls itself, for logs and `CLIENTS`.
     pub client: String,
+    /// A name that outlives the process: whoever takes it next fences this producer, which is told so
+    /// (`PRODUCER_FENCED`) where the other has written. `None` = nobody else ever has this producer's id.
+    pub name: Option<String>,
     /// How much must have happened before a record counts as delivered.
     pub acks: Acks,
     /// Whether records carry sequence numbers so that a repeated batch is recognised. Off, a batch
@@ -35,6 +38,7 @@ impl Default for ProducerConfig {
     fn default() -> Self {
         Self {
             client: "yak-producer".to_owned(),
+            name: None,
             acks: Acks::All,
             idempotent: true,
             compression: Compression::None,

@@ -12,7 +12,8 @@ use yak_protocol::message::Acked;
 pub struct Delivered {
     /// The partition it was written to.
     pub partition: PartitionIndex,
-    /// Its offset; `None` with `acks=0`, where nobody answers.
+    /// Its offset, or that of the record with the same `msg_id` that was there before; `None` with `acks=0`, where
+    /// nobody answers, and where nobody remembers it.
     pub offset: Option<Offset>,
     /// How many replicas have it.
     pub replicas: u32,
@@ -43,15 +44,19 @@ impl Delivery {
     #[must_use]
     pub fn get(&self) -> Option<Result<Delivered, ProduceError>> {
         Some(match self.outcome.cell.get()? {
-            Ok(acked) => Ok(Delivered {
-                partition: self.outcome.partition,
-                offset: acked.and_then(|acked| acked.offset).map(|base| base.advance(u64::from(self.index))),
-                replicas: acked.map_or(0, |acked| acked.replicas),
-                durable: acked.is_some_and(|acked| acked.durable),
-                leader_epoch: acked.map_or(LeaderEpoch::ZERO, |acked| acked.leader_epoch),
-            }),
+            Ok(acked) => Ok(self.delivered(acked.as_ref())),
             Err(error) => Err(error.clone()),
         })
+    }
+
+    fn delivered(&self, acked: Option<&Acked>) -> Delivered {
+        Delivered {
+            partition: self.outcome.partition,
+            offset: acked.and_then(|acked| acked.offset_of(self.index)),
+            replicas: acked.map_or(0, |acked| acked.replicas),
+            durable: acked.is_some_and(|acked| acked.durable),
+            leader_epoch: acked.map_or(LeaderEpoch::ZERO, |acked| acked.leader_epoch),
+        }
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Intake {
     changed: Notify,
     /// Whether the open batch can take another record like the last one.
     filling: AtomicBool,
+    /// Whether there were records with a message id.
+    ids: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +61,7 @@ impl Intake {
             batches: Mutex::default(),
             changed: Notify::new(),
             filling: AtomicBool::new(false),
+            ids: AtomicBool::new(false),
         }
     }
 
@@ -101,6 +104,15 @@ impl Intake {
             self.changed.notify_one();
         }
         delivery
+    }
+
+    /// From here on, batches may have records with message ids.
+    pub(crate) fn note_ids(&self) {
+        self.ids.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_ids(&self) -> bool {
+        self.ids.load(Ordering::Relaxed)
     }
 
     /// Whether a batch is open that more records can join: the partition to stay at without a key.

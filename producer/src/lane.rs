@@ -119,6 +119,8 @@ impl Batch {
 pub(crate) struct Lane {
     place: Arc<str>,
     sequenced: bool,
+    /// Epochs come from the coordinator, which gives the name to one producer at a time.
+    named: bool,
     in_flight_max: usize,
     identity: Option<(ProducerId, ProducerEpoch)>,
     next_sequence: i32,
@@ -129,10 +131,11 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(place: Arc<str>, sequenced: bool, in_flight_max: usize) -> Self {
+    pub(crate) fn new(place: Arc<str>, sequenced: bool, in_flight_max: usize, named: bool) -> Self {
         Self {
             place,
             sequenced,
+            named,
             in_flight_max: in_flight_max.clamp(1, yak_protocol::defaults::PRODUCER_BATCHES),
             identity: None,
             next_sequence: 0,
@@ -265,6 +268,13 @@ impl Lane {
         self.next_to_send = self.batches.front().map_or(self.next_number, |batch| batch.number.0);
     }
 
+    /// No batch can be sent, now or later: there is no id for this producer.
+    pub(crate) fn refused(&mut self, failure: &AttemptFailure) {
+        for batch in std::mem::take(&mut self.batches) {
+            self.give_up(batch, Some(failure));
+        }
+    }
+
     /// Gives up what is past its deadline. Nothing may be outstanding.
     pub(crate) fn expire(&mut self, now: Instant) {
         while self.batches.front().is_some_and(|batch| now >= batch.deadline) {
@@ -286,7 +296,10 @@ impl Lane {
             if let Some(batch) = self.batches.pop_front() {
                 self.give_up(batch, Some(failure));
             }
-            self.next_epoch();
+            // Another one has the name: those behind it are refused, too.
+            if !(self.named && failure.code == Some(ErrorCode::ProducerFenced)) {
+                self.next_epoch();
+            }
         } else if failure.chain_broken {
             self.next_epoch();
         }
@@ -299,8 +312,8 @@ impl Lane {
             batch.sequence = None;
         }
         self.next_sequence = 0;
-        self.identity =
-            self.identity.and_then(|(id, epoch)| Some((id, ProducerEpoch(epoch.0.checked_add(1)?))));
+        let next = |epoch: ProducerEpoch| epoch.0.checked_add(1).filter(|_| !self.named);
+        self.identity = self.identity.and_then(|(id, epoch)| Some((id, ProducerEpoch(next(epoch)?))));
     }
 
     fn settle_if(&mut self, condition: impl Fn(&Batch) -> bool) {

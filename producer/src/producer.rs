@@ -7,11 +7,12 @@ use crate::sender::Sender;
 use crate::topic::{PartitionHandle, Topic};
 use crate::wait::{Backoff, Trouble};
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use yak_protocol::batch::RecordRef;
+use yak_protocol::batch::{MSG_ID_HEADER, RecordRef};
+use yak_protocol::defaults::MSG_ID_BYTES_MAX;
 use yak_protocol::error::{Action, ErrorCode, WireError};
 use yak_protocol::ids::{PartitionIndex, ProducerEpoch, ProducerId};
 use yak_protocol::message::{CreateTopic, RegisterProducer, TopicInfo};
@@ -31,6 +32,10 @@ pub struct ProducerRecord<'a> {
     pub headers: &'a [(&'a str, &'a [u8])],
     /// Milliseconds since 1970; `None` = now.
     pub timestamp_ms: Option<i64>,
+    /// Names the record, in 1 to 64 bytes. Whoever publishes the same name again within the topic's
+    /// `dedupe_window_ms` stores nothing, and is told where the first one is. Without partition and key it chooses
+    /// the partition. The record gets the time of its append instead of `timestamp_ms`.
+    pub msg_id: Option<&'a [u8]>,
 }
 
 /// Publishes records. Clones share everything; when the last one is dropped, what is not acknowledged
@@ -43,6 +48,14 @@ pub struct Producer {
     _stop: Arc<DropGuard>,
 }
 
+/// Why there is no id to publish with.
+pub(crate) enum IdentityError {
+    /// It may come.
+    Later(String),
+    /// It will not.
+    Refused(WireError),
+}
+
 /// The topics that records were sent to, by name.
 type Topics = Arc<RwLock<HashMap<String, Arc<Topic>>>>;
 
@@ -53,7 +66,9 @@ pub(crate) struct Shared {
     pub(crate) buffer: Arc<Buffer>,
     pub(crate) stop: CancellationToken,
     hook: EventHook,
-    identity: OnceCell<(ProducerId, ProducerEpoch)>,
+    identity: Mutex<Option<(ProducerId, ProducerEpoch)>>,
+    /// Somebody else has this producer's name, as the first partition that said so put it.
+    fenced: OnceLock<String>,
 }
 
 impl Shared {
@@ -61,20 +76,46 @@ impl Shared {
         (self.hook)(event);
     }
 
-    /// The producer's id, asked for once; `fresh` = another one, for a lane that has used up its epochs.
-    pub(crate) async fn identity(&self, fresh: bool) -> Result<(ProducerId, ProducerEpoch), String> {
-        if fresh {
-            return self.register().await;
+    /// A refusal came; if it says that another one has this producer's name, there is no point in going on.
+    pub(crate) fn heed(&self, refusal: &WireError) {
+        if let Some(name) = &self.config.name
+            && refusal.code == ErrorCode::ProducerFenced
+        {
+            let _ = self.fenced.set(format!("{refusal} (another producer has registered as {name})"));
         }
-        self.identity.get_or_try_init(|| self.register()).await.copied()
     }
 
-    async fn register(&self) -> Result<(ProducerId, ProducerEpoch), String> {
-        let request = RegisterProducer { client: self.config.client.clone() };
+    /// The producer's id and epoch, asked for once; `fresh` = others, for a lane that cannot go on with these. With a
+    /// name only the epoch is another, and only as long as nobody else has taken the name.
+    pub(crate) async fn identity(&self, fresh: bool) -> Result<(ProducerId, ProducerEpoch), IdentityError> {
+        let mut known = self.identity.lock().await;
+        if let Some(identity) = *known
+            && !fresh
+        {
+            return Ok(identity);
+        }
+        let named = self.config.name.is_some();
+        let identity = self.register(known.filter(|_| named)).await?;
+        if known.is_none() || named {
+            *known = Some(identity);
+        }
+        Ok(identity)
+    }
+
+    async fn register(
+        &self,
+        held: Option<(ProducerId, ProducerEpoch)>,
+    ) -> Result<(ProducerId, ProducerEpoch), IdentityError> {
+        let (client, name) = (self.config.client.clone(), self.config.name.clone());
+        let request = RegisterProducer { client, name, held };
         let deadline = Instant::now() + self.config.publish_timeout;
-        let answer = self.cluster.request_any(&request, Vec::new(), deadline.into()).await;
-        let body = answer.map_err(|error| error.to_string())?.body;
-        Ok((body.producer_id, body.producer_epoch))
+        match self.cluster.request_any(&request, Vec::new(), deadline.into()).await {
+            Ok(answer) => Ok((answer.body.producer_id, answer.body.producer_epoch)),
+            Err(ClusterError::Refused(error)) if error.code.action() == Action::GiveUp => {
+                Err(IdentityError::Refused(error))
+            }
+            Err(error) => Err(IdentityError::Later(error.to_string())),
+        }
     }
 }
 
@@ -89,7 +130,8 @@ impl Producer {
             config,
             stop: stop.clone(),
             hook,
-            identity: OnceCell::new(),
+            identity: Mutex::default(),
+            fenced: OnceLock::new(),
         });
         let topics = Topics::default();
         tokio::spawn(stop.clone().run_until_cancelled_owned(follow(shared.clone(), topics.clone())));
@@ -106,18 +148,35 @@ impl Producer {
         if self.shared.stop.is_cancelled() {
             return Err(ProduceError::Closed { place: topic.into() });
         }
+        if let Some(why) = self.shared.fenced.get() {
+            return Err(failed(topic, why.clone(), Some(ErrorCode::ProducerFenced)));
+        }
         let topic = match self.known(topic) {
             Some(topic) => topic,
             None => self.open(topic).await?,
         };
-        let partition = record.partition.unwrap_or_else(|| topic.choose(record.key));
+        let partition = record.partition.unwrap_or_else(|| topic.choose(record.key.or(record.msg_id)));
         let Some(handle) = topic.partitions.get(partition.0 as usize) else {
             let why = format!("it has {}, from 0 on", count(topic.partitions.len() as u64, "partition"));
             return Err(failed(&format!("partition {partition}"), why, Some(ErrorCode::UnknownPartition)));
         };
+        let id = record.msg_id.map(|id| (MSG_ID_HEADER, id));
+        if id.is_some_and(|(_, id)| id.is_empty() || id.len() > MSG_ID_BYTES_MAX) {
+            let why = format!("a msg_id has 1 to {MSG_ID_BYTES_MAX} bytes");
+            return Err(failed(handle.intake.place(), why, Some(ErrorCode::BadBatch)));
+        }
+        // Only records with an id are copied.
+        let with_id: Vec<(&str, &[u8])>;
+        let headers = match id {
+            None => record.headers,
+            Some(id) => {
+                with_id = std::iter::once(id).chain(record.headers.iter().copied()).collect();
+                with_id.as_slice()
+            }
+        };
         let payload = record.key.map_or(0, <[u8]>::len)
             + record.value.map_or(0, <[u8]>::len)
-            + record.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
+            + headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
         if payload > topic.batch_bytes_max
             && self.shared.config.compression == yak_protocol::batch::Compression::None
         {
@@ -126,8 +185,10 @@ impl Producer {
         }
         let bytes = self.shared.buffer.take(payload + RECORD_OVERHEAD_BYTES).await;
         let timestamp_ms = record.timestamp_ms.unwrap_or_else(now_ms);
-        let record =
-            RecordRef { timestamp_ms, key: record.key, value: record.value, headers: record.headers };
+        if headers.iter().any(|(name, _)| *name == MSG_ID_HEADER) {
+            handle.intake.note_ids();
+        }
+        let record = RecordRef { timestamp_ms, key: record.key, value: record.value, headers };
         Ok(handle.intake.append(&record, bytes, Instant::now()))
     }
 

@@ -3,7 +3,7 @@
 use crate::intake::Intake;
 use crate::lane::{AttemptFailure, BatchNumber, Lane};
 use crate::leader::{self, Leader, View};
-use crate::producer::Shared;
+use crate::producer::{IdentityError, Shared};
 use crate::topic::PartitionHandle;
 use crate::wait::{Backoff, Trouble};
 use bytes::Bytes;
@@ -73,7 +73,7 @@ impl Sender {
             partition,
             intake: Arc::clone(&handle.intake),
             stalled: Arc::clone(&handle.stalled),
-            lane: Lane::new(place, config.sequenced(), config.in_flight_max),
+            lane: Lane::new(place, config.sequenced(), config.in_flight_max, config.name.is_some()),
             backoff: Backoff::default(),
             trouble: Trouble::new(Arc::clone(topic), Some(partition), Instant::now()),
             cause: None,
@@ -146,7 +146,12 @@ impl Sender {
                     self.lane.set_identity(id, epoch);
                     self.had_identity = true;
                 }
-                Err(why) => return Some(Err(why)),
+                Err(IdentityError::Later(why)) => return Some(Err(why)),
+                Err(IdentityError::Refused(error)) => {
+                    self.shared.heed(&error);
+                    self.lane.refused(&AttemptFailure::refused(&error));
+                    return None;
+                }
             }
         }
         let (shared, topic, partition) = (Arc::clone(&self.shared), Arc::clone(&self.topic), self.partition);
@@ -319,6 +324,7 @@ impl Sender {
             acks: self.shared.config.acks,
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             batches: vec![BatchRef(self.topic.to_string(), self.partition, size)],
+            msg_ids: self.intake.has_ids(),
             ..Publish::default()
         }
     }
@@ -357,7 +363,10 @@ impl Sender {
     fn attempt_failed(&mut self, leader: &Leader, number: BatchNumber, error: &RequestError) {
         let (cluster, topic) = (&self.shared.cluster, &self.topic);
         let failure = match error {
-            RequestError::Refused(refusal) => AttemptFailure::refused(refusal),
+            RequestError::Refused(refusal) => {
+                self.shared.heed(refusal);
+                AttemptFailure::refused(refusal)
+            }
             RequestError::Lost { sent, .. } => AttemptFailure::unanswered(error.to_string(), !sent),
             RequestError::Timeout(_) => AttemptFailure::unanswered(error.to_string(), false),
             RequestError::Encode(_) => {

@@ -101,6 +101,15 @@ pub const PREFERRED_IN_SYNC: Duration = Duration::from_secs(60);
 pub const PREFERRED_AT_ONCE: usize = 4;
 /// How long after that until the next ones do.
 pub const PREFERRED_PAUSE: Duration = Duration::from_secs(5);
+/// How long the name of a producer can be, in bytes.
+pub const PRODUCER_NAME_BYTES_MAX: usize = 200;
+/// How many named producers there can be.
+pub const NAMED_PRODUCERS_MAX: usize = 10_000;
+/// How long a record's `msg_id` can be, in bytes.
+pub const MSG_ID_BYTES_MAX: usize = 64;
+/// How many message ids a partition remembers at most: the newest ones. With more of them within the window, the
+/// window is shorter.
+pub const DEDUPE_IDS_MAX: usize = 1 << 18;
 /// Producer ids in one block.
 pub const PRODUCER_ID_BLOCK: u32 = 1000;
 /// How many batches of a producer each partition remembers.

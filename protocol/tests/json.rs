@@ -57,6 +57,7 @@ fn a_line_is_a_message() {
             value: Some(ByteBuf::from([0xff, 0])),
             headers: vec![("trace".to_owned(), ByteBuf::from("ab"))],
             timestamp_ms: Some(-5),
+            msg_id: None,
             offset: None,
         }
     );
@@ -176,7 +177,13 @@ fn bytes_are_text_where_they_are_and_base64_where_not() {
 fn masked_lines_show_what_happened_and_nothing_that_people_sent() {
     let secret = || Some(ByteBuf::from("secret"));
     let headers = vec![("secret".to_owned(), ByteBuf::from("secret"))];
-    let record = PlainRecord { key: secret(), value: secret(), headers, timestamp_ms: Some(5), offset: None };
+    let record = PlainRecord {
+        key: secret(),
+        value: secret(),
+        headers,
+        timestamp_ms: Some(5),
+        ..PlainRecord::default()
+    };
     let publish = Publish { topic: Some("orders".into()), records: vec![record], ..Publish::default() };
     let sent =
         encode(1, 9, Publish::KIND, &publish, vec![Bytes::from_static(b"secret!")]).unwrap().to_bytes();

@@ -165,9 +165,18 @@ impl Log {
         Ok(None)
     }
 
-    /// The headers of all batches of `[from, to)`, in order; what the producer state is folded from.
+    /// All batches of `[from, to)`, in order; what the producer state is folded from.
+    pub fn batches(
+        &self,
+        from: Offset,
+        to: Offset,
+    ) -> impl Iterator<Item = Result<(BatchHeader, Bytes), ReadError>> {
+        Batches { log: self.clone(), next: from, to, read: VecDeque::new(), failed: false }
+    }
+
+    /// Their headers.
     pub fn heads(&self, from: Offset, to: Offset) -> impl Iterator<Item = Result<BatchHeader, ReadError>> {
-        Heads { log: self.clone(), next: from, to, read: VecDeque::new(), failed: false }
+        self.batches(from, to).map(|found| found.map(|(header, _)| header))
     }
 
     /// Damaged ranges `[from, to)`, ascending, disjoint (rule R17).
@@ -286,28 +295,28 @@ fn parsed(bytes: &[u8]) -> Result<BatchHeader, ReadError> {
     })
 }
 
-struct Heads {
+struct Batches {
     log: Log,
     next: Offset,
     to: Offset,
-    read: VecDeque<BatchHeader>,
+    read: VecDeque<(BatchHeader, Bytes)>,
     failed: bool,
 }
 
-impl Iterator for Heads {
-    type Item = Result<BatchHeader, ReadError>;
+impl Iterator for Batches {
+    type Item = Result<(BatchHeader, Bytes), ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.read.is_empty() && self.next < self.to && !self.failed {
             let outcome = self.log.read(self.next, HEADS_BYTES, self.to).and_then(|batches| {
-                let all = batches.iter().flat_map(|bytes| batch::batches(bytes));
-                for found in all {
-                    let (header, _) = found.map_err(|error| ReadError::Io {
+                let all = batches.iter().flat_map(|bytes| batch::batches(bytes).map(move |one| (bytes, one)));
+                for (bytes, found) in all {
+                    let (header, one) = found.map_err(|error| ReadError::Io {
                         path: "memory".into(),
                         source: std::io::Error::other(error.to_string()),
                     })?;
                     self.next = header.next_offset();
-                    self.read.push_back(header);
+                    self.read.push_back((header, bytes.slice_ref(one)));
                 }
                 Ok(batches.is_empty())
             });

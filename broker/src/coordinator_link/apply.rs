@@ -265,5 +265,6 @@ fn metadata(partition: &PartitionHandle, session: Session, view: crate::cluster_
         broker_epoch: session.broker_epoch,
         unfenced: view.unfenced,
         durability: view.topic.config.durability,
+        dedupe_window_ms: view.topic.config.dedupe_window_ms,
     });
 }

@@ -59,7 +59,7 @@ pub(super) async fn append(
         let (answer, outcome) = PublishAnswer::here();
         partition.send(Command::Publish(Publish {
             batch,
-            head: producers::head(&header),
+            head: producers::head(&header, None),
             acks: Acks::All,
             deadline: clock::now() + PUBLISH_TIMEOUT,
             lease_held: broker.link.lease_held(),

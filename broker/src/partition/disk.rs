@@ -5,7 +5,8 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
-use yak_core::partition::{DiskOp, Event, OpSeq};
+use yak_core::partition::{DiskOp, Event, OpSeq, Rewrite};
+use yak_protocol::batch;
 use yak_protocol::error::WireError;
 use yak_storage::{LogOp, Observer};
 
@@ -62,8 +63,9 @@ impl Observer for Reports {
 /// The log operation for a machine's operation. `batches` are the bytes of the event that caused it.
 pub(super) fn log_op(op: DiskOp, batches: &Bytes) -> LogOp {
     match op {
-        DiskOp::Append { base, leader_epoch } => {
-            LogOp::Append { base, leader_epoch: Some(leader_epoch), batches: batches.clone() }
+        DiskOp::Append { base, leader_epoch, rewrite } => {
+            let batches = rewrite.map_or_else(|| batches.clone(), |rewrite| rewritten(batches, &rewrite));
+            LogOp::Append { base, leader_epoch: Some(leader_epoch), batches }
         }
         DiskOp::AppendPushed { base } => LogOp::Append { base, leader_epoch: None, batches: batches.clone() },
         DiskOp::Truncate { to } => LogOp::Truncate { to },
@@ -72,6 +74,15 @@ pub(super) fn log_op(op: DiskOp, batches: &Bytes) -> LogOp {
         DiskOp::Promise { leader_epoch, leader } => LogOp::Promise { epoch: leader_epoch, leader },
         DiskOp::StartEpoch(start) => LogOp::StartEpoch(start),
     }
+}
+
+/// The batch as the machine wants it. It was opened when it came, so it can be opened now; if it could not, the
+/// log refuses what is not there, and the machine takes the append back.
+fn rewritten(batch: &Bytes, rewrite: &Rewrite) -> Bytes {
+    batch::with_append_time(batch, rewrite.time_ms, &rewrite.dropped).unwrap_or_else(|error| {
+        tracing::error!(%error, "a batch with ids cannot be written as it should be");
+        Bytes::new()
+    })
 }
 
 #[cfg(test)]

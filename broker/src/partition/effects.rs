@@ -47,7 +47,9 @@ impl Task {
             }
             Effect::View(view) => self.show(*view),
             Effect::Answer { ticket, outcome } => self.answer(ticket, outcome),
-            Effect::RebuildProducers { end } => self.rebuild_producers(end),
+            Effect::RebuildProducers { end, dedupe_window_ms } => {
+                self.rebuild_producers(end, dedupe_window_ms)
+            }
             Effect::Repair { leader, from, to } => self.repair(leader, from, to),
             Effect::ReportDamage { damaged } => {
                 if damaged {
@@ -155,7 +157,7 @@ impl Task {
         error
     }
 
-    fn rebuild_producers(&mut self, end: Offset) {
+    fn rebuild_producers(&mut self, end: Offset, dedupe_window_ms: u64) {
         let stop = CancellationToken::new();
         self.rebuilding = Some(stop.clone().drop_guard());
         let work = rebuild_producers(Rebuild {
@@ -166,6 +168,7 @@ impl Task {
             view: self.view.subscribe(),
             commands: self.commands.clone(),
             end,
+            dedupe_window_ms,
         });
         self.broker.tasks.spawn("rebuild producers", async move {
             let _ = stop.run_until_cancelled_owned(work).await;
@@ -210,25 +213,26 @@ struct Rebuild {
     commands: mpsc::WeakUnboundedSender<Command>,
     snapshots: Snapshots,
     end: Offset,
+    dedupe_window_ms: u64,
 }
 
 /// Folds the log until it succeeds. A damaged range is usually repaired within moments; a replica that
 /// leads in spite of it is the only one left, and goes on without the range.
 async fn rebuild_producers(rebuild: Rebuild) {
-    let Rebuild { broker, name, log, view, commands, snapshots, end } = rebuild;
+    let Rebuild { broker, name, log, view, commands, snapshots, end, dedupe_window_ms } = rebuild;
     let began = Instant::now();
     loop {
         let alone = view.borrow().leads && began.elapsed() >= DAMAGE_PATIENCE;
         let damage = if alone { Damage::Skip } else { Damage::Fail };
         let log = log.clone();
-        let built = move || producers::rebuild(&log, end, damage);
+        let built = move || producers::rebuild(&log, end, dedupe_window_ms, damage);
         match broker.tasks.blocking("rebuild producers", built).await {
             Some(Ok(folded)) => {
                 tracing::debug!(partition = name, batches = folded.batches, "read back the producers");
                 snapshots.folded(&folded);
-                let producers = folded.producers;
+                let producers::Folded { producers, ids, .. } = folded;
                 if let Some(commands) = commands.upgrade() {
-                    let _ = commands.send(Command::Event(Event::ProducersRebuilt { producers, end }));
+                    let _ = commands.send(Command::Event(Event::ProducersRebuilt { producers, ids, end }));
                 }
                 return;
             }

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::config::{
     COMMANDS_AT_ONCE, PRODUCERS_SNAPSHOT_BYTES, PRODUCERS_SNAPSHOT_BYTES_STOP, PUBLISHES_PENDING_MAX,
 };
-use crate::producers::Snapshots;
+use crate::producers::{Snapshot, Snapshots};
 use crate::repair::Repairs;
 use crate::requests::PublishAnswer;
 use bytes::Bytes;
@@ -244,13 +244,14 @@ impl Task {
         if !self.snapshots.due(after_bytes) {
             return None;
         }
-        let producers = self.replica.producers()?.clone();
+        let (producers, ids) = self.replica.producers()?;
+        let snapshot = Snapshot::of(producers, ids);
         self.snapshots.taken();
         let (log, end, tasks) = (self.log.clone(), self.replica.view().log_end, self.broker.tasks.clone());
         // Nothing that is folded waits for a cut: one that comes later makes the snapshot void.
         let generation = log.generation();
         Some(async move {
-            let save = move || crate::producers::save(&log, end, &producers, generation);
+            let save = move || crate::producers::save(&log, end, &snapshot, generation);
             tasks.blocking("save producers", save).await;
         })
     }

@@ -168,6 +168,7 @@ impl Pass<'_> {
             leader_epoch: Default::default(),
             bytes: 0,
             records: Vec::new(),
+            next: None,
             error: None,
         };
         match self.read(from, &mut consumed).await {
@@ -198,6 +199,8 @@ impl Pass<'_> {
             return Ok(batches);
         }
         consumed.records = plain(&batches, from.offset, view.high_watermark)?;
+        let heads = batches.iter().flat_map(|bytes| batch::batches(bytes)).filter_map(Result::ok);
+        consumed.next = heads.last().map(|(head, _)| head.next_offset());
         Ok(Vec::new())
     }
 

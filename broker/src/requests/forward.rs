@@ -34,6 +34,7 @@ pub(super) async fn publish(
         acks: terms.acks,
         timeout_ms: u64::try_from(terms.timeout.as_millis()).unwrap_or(u64::MAX),
         batches: vec![BatchRef(placing.topic, placing.partition, bytes)],
+        msg_ids: terms.msg_ids,
         ..Publish::default()
     };
     let pending = match connection.start(&request, vec![placing.batch]) {
@@ -144,6 +145,7 @@ pub(super) async fn consume(
                 leader_epoch: Default::default(),
                 bytes: 0,
                 records: Vec::new(),
+                next: None,
                 error: Some(error.clone()),
             };
             (named.into_iter().map(failed).collect(), Bytes::new())

@@ -12,12 +12,12 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
-use yak_core::partition::Now;
-use yak_protocol::batch;
+use yak_core::partition::{BatchHead, BatchIds, Now};
+use yak_protocol::batch::{self, LookForIds};
 use yak_protocol::defaults::PUBLISH_TIMEOUT;
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{BrokerId, PartitionIndex, TopicPartition};
-use yak_protocol::message::Acks;
+use yak_protocol::message::{Acks, Publish, TopicConfig};
 
 /// How long a publish waits for this broker to take over a leadership that it was just given. That
 /// costs a sync or two; refusing would cost the client a pause.
@@ -37,15 +37,18 @@ pub(super) struct Terms {
     pub(super) timeout: Duration,
     pub(super) deadline: Now,
     pub(super) forward: bool,
+    /// Whether compressed batches may have message ids.
+    pub(super) msg_ids: bool,
 }
 
 impl Terms {
-    pub(super) fn new(acks: Acks, timeout_ms: u64, forward: bool) -> Self {
-        let timeout = match timeout_ms {
+    pub(super) fn of(publish: &Publish) -> Self {
+        let timeout = match publish.timeout_ms {
             0 => PUBLISH_TIMEOUT,
             ms => Duration::from_millis(ms).min(PUBLISH_TIMEOUT_MAX),
         };
-        Self { acks, timeout, deadline: clock::now() + timeout, forward }
+        let Publish { acks, forward, msg_ids, .. } = *publish;
+        Self { acks, timeout, deadline: clock::now() + timeout, forward, msg_ids }
     }
 }
 
@@ -91,6 +94,19 @@ async fn taking_over(broker: &Broker, id: TopicPartition) -> Result<Arc<Partitio
     Ok(partition)
 }
 
+/// What the partition needs to know of a batch, if it is sound.
+fn head(batch: &Bytes, config: &TopicConfig, terms: Terms) -> Result<BatchHead, WireError> {
+    let look = match (config.dedupe_window_ms, terms.msg_ids) {
+        (0, _) => LookForIds::No,
+        (_, false) => LookForIds::InPassing,
+        (_, true) => LookForIds::Everywhere,
+    };
+    let checked = batch::check_publish(batch, config.validate, config.batch_bytes_max, look)?;
+    let ids = (!checked.ids.is_empty())
+        .then(|| BatchIds { time_ms: clock::wall_ms(), records: checked.ids.into() });
+    Ok(producers::head(&checked.header, ids))
+}
+
 /// Checks a batch and hands it to its partition. Batches of one connection to one partition arrive
 /// there in the order of these calls.
 pub(super) async fn append(
@@ -101,9 +117,8 @@ pub(super) async fn append(
     terms: Terms,
     answer: Option<PublishAnswer>,
 ) {
-    let config = &resolved.topic.config;
-    let header = match batch::validate_publish(&batch, config.validate, config.batch_bytes_max) {
-        Ok(header) => header,
+    let head = match head(&batch, &resolved.topic.config, terms) {
+        Ok(head) => head,
         Err(error) => {
             if let Some(answer) = answer {
                 answer.send(Err(error));
@@ -123,7 +138,7 @@ pub(super) async fn append(
     };
     partition.send(Command::Publish(partition::Publish {
         batch,
-        head: producers::head(&header),
+        head,
         acks: terms.acks,
         deadline: terms.deadline,
         lease_held: broker.link.lease_held(),

@@ -22,7 +22,7 @@ pub(crate) async fn publish(broker: &Arc<Broker>, request: Incoming, reply: Repl
         Ok(publish) => publish,
         Err(error) => return reply.refuse(&error),
     };
-    let terms = Terms::new(publish.acks, publish.timeout_ms, publish.forward);
+    let terms = Terms::of(&publish);
     let placings = match placings(broker, publish, bin.clone()).await {
         Ok(placings) => placings,
         Err(error) => return reply.refuse(&error),
@@ -76,7 +76,9 @@ async fn plain(broker: &Arc<Broker>, publish: Publish) -> Result<Vec<Placing>, W
     let mut spread: BTreeMap<PartitionIndex, Vec<&PlainRecord>> = BTreeMap::new();
     let mut keyless = None;
     for record in &publish.records {
-        let partition = match (publish.partition, &record.key) {
+        // Without a key the id chooses the partition: a repeat must come to the same one.
+        let key = record.key.as_ref().or_else(|| record.id());
+        let partition = match (publish.partition, key) {
             (Some(partition), _) => partition,
             (None, Some(key)) => info.partition_of(key),
             (None, None) => *keyless.get_or_insert_with(|| any_partition(broker, &info)),

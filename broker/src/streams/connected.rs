@@ -127,11 +127,14 @@ impl Talk<'_> {
     fn push(&self, push: Push, bytes: Bytes) -> Result<(), String> {
         let mut batches = Vec::new();
         for found in batch::batches(&bytes) {
-            let verified = found.and_then(|(_, batch)| batch::verify(batch));
-            let header = verified.map_err(|error| {
+            let head = found.and_then(|(_, batch)| {
+                let header = batch::verify(batch)?;
+                let ids = crate::producers::ids_of_batch(&header, batch)?;
+                Ok(PushedBatch { base: header.base_offset, head: crate::producers::head(&header, ids) })
+            });
+            batches.push(head.map_err(|error| {
                 format!("a batch for {} is damaged: {error}", self.broker.cluster.name_of(push.id))
-            })?;
-            batches.push(PushedBatch { base: header.base_offset, head: crate::producers::head(&header) });
+            })?);
         }
         let event = Event::Push {
             session: push.session,

@@ -5,7 +5,7 @@ use crate::clock;
 use crate::service::BrokerService;
 use bytes::Bytes;
 use serde_bytes::ByteBuf;
-use yak_protocol::batch::{BatchBuilder, Compression, RecordRef};
+use yak_protocol::batch::{BatchBuilder, Compression, MSG_ID_HEADER, RecordRef};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{PartitionIndex, ProducerEpoch, ProducerId, TopicPartition};
 use yak_protocol::message::{Acks, BatchRef, PlainRecord, Publish};
@@ -17,7 +17,7 @@ pub(super) async fn publish(
     service: &BrokerService,
     command: &Command,
 ) -> Outcome {
-    command.allow(&["key", "part", "h.*", "acks", "id", "timeout_ms"])?;
+    command.allow(&["key", "part", "msg_id", "h.*", "acks", "id", "timeout_ms"])?;
     let words = if command.verb == "PUBN" { 2 } else { 1 };
     if let Some(word) = command.words.get(words) {
         return Err(WireError::bad_request(format!("{} does not take {word}", command.verb))
@@ -52,7 +52,7 @@ pub(super) async fn publish(
         Some(id) => {
             let stamp = stamp(id)?;
             let known = find(session, service, command, topic).await?.topic;
-            let partition = match (partition, &record.key) {
+            let partition = match (partition, record.key.as_ref().or(record.msg_id.as_ref())) {
                 (Some(partition), _) => partition,
                 (None, Some(key)) => known.partition_of(key),
                 (None, None) => {
@@ -99,6 +99,7 @@ fn record(command: &Command, value: &Bytes) -> PlainRecord {
     PlainRecord {
         key: command.option("key").map(|key| ByteBuf::from(key.as_bytes())),
         value: Some(ByteBuf::from(value.to_vec())),
+        msg_id: command.option("msg_id").map(|id| ByteBuf::from(id.as_bytes())),
         headers: command.options.iter().filter_map(header).collect(),
         ..PlainRecord::default()
     }
@@ -137,8 +138,9 @@ fn stamp(text: &str) -> Result<Stamp, WireError> {
 }
 
 fn stamped(record: &PlainRecord, (producer, epoch, sequence): Stamp) -> Result<Bytes, WireError> {
-    let headers: Vec<(&str, &[u8])> =
-        record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+    let id = record.msg_id.iter().map(|id| (MSG_ID_HEADER, id.as_slice()));
+    let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+    let headers: Vec<(&str, &[u8])> = id.chain(headers).collect();
     let mut builder = BatchBuilder::new(Compression::None).producer(producer, epoch, sequence);
     builder.push(&RecordRef {
         timestamp_ms: clock::wall_ms(),

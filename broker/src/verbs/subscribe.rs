@@ -238,6 +238,7 @@ impl Reading {
             self.count += 1;
             self.left -= 1;
         }
+        at.next = at.next.max(consumed.next.unwrap_or_default());
         Ok(())
     }
 }

@@ -45,7 +45,7 @@ impl Publisher {
             let batches = vec![("orders", self.partition, stamped(self.producer, sequence, value))];
             let publish = Publish { timeout_ms: 2000, ..Publish::default() };
             let Ok(results) = client.publish_with(publish, batches).await else { continue };
-            match (results[0].ack, &results[0].error) {
+            match (results[0].ack.clone(), &results[0].error) {
                 (Some(acked), _) => return Some(acked),
                 (None, Some(error)) => {
                     assert_ne!(error.code.action(), Action::GiveUp, "record {value}: {error}");
@@ -153,7 +153,7 @@ pub async fn check<'a>(
         for ((found, read), (ack, value)) in mine.iter().map(|(at, value)| (at, value)).zip(&publisher.acked)
         {
             assert_eq!(read, value, "seed {seed}: partition {partition} lost a record or its order");
-            if let Some(offset) = ack.and_then(|ack| ack.offset) {
+            if let Some(offset) = ack.as_ref().and_then(|ack| ack.offset) {
                 assert_eq!(offset.0, *found, "seed {seed}: {value} is not where it was acknowledged");
             }
         }

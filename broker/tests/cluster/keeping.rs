@@ -257,7 +257,7 @@ async fn a_topic_grows_and_every_key_stays_where_it_is() {
         let publish = Publish { topic: Some("orders".into()), records, ..Publish::default() };
         eventually("acknowledged", || async {
             let results = client.request(&publish).await.ok()?.results;
-            results[0].ack.map(|_| results[0].partition)
+            results[0].ack.clone().map(|_| results[0].partition)
         })
         .await
     };

@@ -11,6 +11,7 @@ mod full_disk;
 mod groups;
 mod halted;
 mod identity;
+mod ids;
 mod keeping;
 mod moves;
 mod power_cut;

@@ -23,7 +23,7 @@ async fn all_brokers_lose_power_at_once_and_no_acknowledged_record_is_lost() {
                 let value = format!("{round}-{number}");
                 let batches = vec![("orders", 0, batch(&[&value]))];
                 let Ok(results) = client.publish_with(Publish::default(), batches).await else { break };
-                match (results[0].ack, &results[0].error) {
+                match (results[0].ack.clone(), &results[0].error) {
                     (Some(ack), _) => acked.push((ack, value)),
                     (None, Some(error)) => assert_ne!(error.code.action(), Action::GiveUp, "{error}"),
                     other => panic!("a result says either: {other:?}"),

@@ -37,7 +37,7 @@ async fn pipelined_publishes_of_one_connection_keep_their_order() {
         .collect();
     for (number, pending) in pending.into_iter().enumerate() {
         let reply = pending.await.expect("answered").body;
-        let acked = reply.results[0].ack.expect("acknowledged");
+        let acked = reply.results[0].ack.clone().expect("acknowledged");
         assert_eq!(acked.offset, Some(Offset(number as u64)));
     }
     let read = client.read_all("orders", 0).await;
@@ -57,7 +57,7 @@ async fn a_follower_names_the_leader_and_passes_on_when_asked_to() {
     assert_eq!(error.leader.expect("it says who does").address, cluster.brokers[leader].address);
     let publish = Publish { forward: true, ..Publish::default() };
     let results = client.publish_with(publish, vec![("orders", 0, batch(&["one"]))]).await.expect("answered");
-    assert_eq!(results[0].ack.expect("acknowledged").offset, Some(Offset(0)));
+    assert_eq!(results[0].ack.clone().expect("acknowledged").offset, Some(Offset(0)));
     let (consumed, _) = client.consume("orders", 0, 0, 0).await;
     assert_eq!(consumed.error.expect("it does not lead").code, ErrorCode::NotLeader);
 }
@@ -122,7 +122,7 @@ async fn plain_records_become_batches_and_come_back_plain() {
     let results = client.publish_plain("orders", &["one", "two"]).await.expect("answered");
     assert_eq!(results.len(), 1, "records without keys stay together");
     let partition = results[0].partition;
-    assert_eq!(results[0].ack.expect("acknowledged").offset, Some(Offset(0)));
+    assert_eq!(results[0].ack.clone().expect("acknowledged").offset, Some(Offset(0)));
     let consume = yak_protocol::message::Consume {
         partitions: vec![yak_protocol::message::ConsumeFrom {
             topic: "orders".into(),

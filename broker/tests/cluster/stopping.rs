@@ -46,7 +46,7 @@ async fn publishes_during_a_handover_are_acknowledged_or_can_be_repeated() {
             let publish = yak_protocol::message::Publish::default();
             let batches = vec![("orders", 0, crate::harness::batch(&[&value]))];
             let Ok(results) = client.publish_with(publish, batches).await else { break };
-            match (results[0].ack, &results[0].error) {
+            match (results[0].ack.clone(), &results[0].error) {
                 (Some(acked), _) => kept.add(&acked, &[&value]),
                 (None, Some(error)) if error.code.action() == Action::GiveUp => panic!("{error}"),
                 (None, Some(error)) if error.code == ErrorCode::NotLeader => break,

@@ -18,7 +18,7 @@ async fn the_first_publish_makes_the_topic_once_however_many_come() {
         eventually("acknowledged", || async {
             let results =
                 client.publish_with(publish.clone(), vec![("new", 1, batch(&["first"]))]).await.ok()?;
-            results[0].ack
+            results[0].ack.clone()
         })
         .await
     });

@@ -63,8 +63,8 @@ pub const SEEDS: [Seed; 16] = [
     answered(
         "IDEMPOTENCE_EXPIRY_SECONDS",
         SERVERS,
-        "messages are not de-duplicated by a msg_id yet; producers of this version are idempotent without it, and \
-         nothing of that expires",
+        "each topic has its own window for a repeated msg_id, its dedupe_window_ms (10 minutes by default); and \
+         producers are idempotent without a msg_id, which does not expire",
     ),
 ];
 

@@ -11,6 +11,7 @@ mod client_commands;
 mod clock;
 mod coordinator_away;
 mod dev;
+mod exactly_once;
 mod groups;
 mod leaders;
 mod netcat;

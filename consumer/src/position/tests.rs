@@ -26,6 +26,7 @@ fn answer(high_watermark: u64) -> Consumed {
         leader_epoch: LeaderEpoch(1),
         bytes: 0,
         records: Vec::new(),
+        next: None,
         error: None,
     }
 }

@@ -214,6 +214,7 @@ impl World {
             leader_epoch: LeaderEpoch(self.leader_epoch),
             bytes: 0,
             records: Vec::new(),
+            next: None,
             error: None,
         };
         if self.leader(partition.0) != me {

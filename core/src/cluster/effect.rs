@@ -9,7 +9,7 @@ use yak_protocol::ids::BrokerId;
 use yak_protocol::message::{
     AlterTopicReply, CreateTopicReply, DecommissionReply, DeleteTopicReply, DrainReply, ElectPreferredReply,
     ElectReply, HeartbeatReply, LeaderInfo, MovesReply, ProducerIdsReply, ProposeIsrReply,
-    RegisterBrokerReply, StreamSilentReply,
+    RegisterBrokerReply, RegisterProducerReply, StreamSilentReply,
 };
 
 /// The answer to a [`super::Request`].
@@ -25,6 +25,8 @@ pub enum Reply {
     StreamSilent(StreamSilentReply),
     /// To `ProducerIds`.
     ProducerIds(ProducerIdsReply),
+    /// To `RegisterProducer`.
+    RegisterProducer(RegisterProducerReply),
     /// To `CreateTopic`.
     CreateTopic(CreateTopicReply),
     /// To `DeleteTopic`.

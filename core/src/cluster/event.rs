@@ -3,8 +3,8 @@
 use yak_protocol::ids::{BrokerEpoch, BrokerId};
 use yak_protocol::message::{
     AlterTopic, CancelMoves, CreateTopic, DecommissionBroker, DeleteTopic, Drain, Elect, ElectPreferred,
-    Heartbeat, ListMoves, MovePartitions, ProducerIds, ProposeIsr, RegisterBroker, ReplaceBroker,
-    StreamSilent,
+    Heartbeat, ListMoves, MovePartitions, ProducerIds, ProposeIsr, RegisterBroker, RegisterProducer,
+    ReplaceBroker, StreamSilent,
 };
 
 /// Names a connection of the coordinator; chosen by the shell, never reused.
@@ -37,6 +37,8 @@ pub enum Request {
     StreamSilent(StreamSilent),
     /// Wants a block of producer ids.
     ProducerIds(ProducerIds),
+    /// Wants the id of a named producer.
+    RegisterProducer(RegisterProducer),
     /// Makes a topic.
     CreateTopic(CreateTopic),
     /// Deletes a topic.

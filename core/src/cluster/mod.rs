@@ -12,6 +12,7 @@ mod event;
 mod isr;
 mod liveness;
 mod moves;
+mod named_producers;
 mod note;
 mod placement;
 mod preferred;
@@ -70,6 +71,8 @@ pub struct Cluster {
     liveness: Liveness,
     /// Whether this term has given out producer ids.
     gave_producer_ids: bool,
+    /// Names that have got an epoch in this term.
+    named_producers: std::collections::BTreeSet<String>,
 }
 
 /// What one step does, gathered while it decides.
@@ -141,7 +144,8 @@ impl Cluster {
         let state = State::replay(journal);
         let unfenced = state.brokers().filter(|broker| !broker.info.fenced).map(|broker| broker.info.id);
         let liveness = Liveness::start(now, config.lease, unfenced);
-        Self { config, state, liveness, gave_producer_ids: false }
+        let named_producers = std::collections::BTreeSet::new();
+        Self { config, state, liveness, gave_producer_ids: false, named_producers }
     }
 
     /// Takes one event and appends what is to be done, in order.
@@ -187,6 +191,9 @@ impl Cluster {
             Request::ProposeIsr(request) => Reply::ProposeIsr(self.propose_isr(&request, step)?),
             Request::StreamSilent(request) => Reply::StreamSilent(self.stream_silent(now, &request, step)?),
             Request::ProducerIds(request) => Reply::ProducerIds(self.producer_ids(&request, entropy, step)?),
+            Request::RegisterProducer(request) => {
+                Reply::RegisterProducer(self.name_producer(request, entropy, step)?)
+            }
             Request::CreateTopic(request) => Reply::CreateTopic(self.create_topic(&request, entropy, step)?),
             Request::DeleteTopic(request) => Reply::DeleteTopic(self.delete_topic(&request, step)?),
             Request::AlterTopic(request) => Reply::AlterTopic(self.alter_topic(&request, step)?),
@@ -220,7 +227,10 @@ impl Cluster {
 
     /// Applies a record and adds it to the step. The first one that brokers hear of opens a new version.
     fn record(&mut self, step: &mut Step, record: Record) {
-        let heard = !matches!(record, Record::ProducerIds { .. } | Record::Damage { .. });
+        let heard = !matches!(
+            record,
+            Record::ProducerIds { .. } | Record::NamedProducer { .. } | Record::Damage { .. }
+        );
         if heard && !step.records.iter().any(|record| matches!(record, Record::Version { .. })) {
             let version = Record::Version { version: self.state.version().next() };
             self.state.apply(&version);

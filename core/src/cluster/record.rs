@@ -3,8 +3,8 @@
 use super::decommission::Decommission;
 use serde::{Deserialize, Serialize};
 use yak_protocol::ids::{
-    BrokerEpoch, BrokerId, ClusterId, CoordinatorEpoch, DataDirId, Incarnation, MetadataVersion, TopicId,
-    TopicPartition,
+    BrokerEpoch, BrokerId, ClusterId, CoordinatorEpoch, DataDirId, Incarnation, MetadataVersion,
+    ProducerEpoch, ProducerId, TopicId, TopicPartition,
 };
 use yak_protocol::message::{PartitionInfo, ReplicaReport, TopicInfo};
 
@@ -117,6 +117,17 @@ pub enum Record {
     Version {
         /// The version.
         version: MetadataVersion,
+    },
+    /// A named producer got this id and epoch.
+    NamedProducer {
+        /// The name.
+        name: String,
+        /// Its id.
+        producer_id: ProducerId,
+        /// Its epoch.
+        producer_epoch: ProducerEpoch,
+        /// What the one that got it calls itself.
+        client: String,
     },
     /// Producer ids below this one are given out.
     ProducerIds {

@@ -2,6 +2,7 @@
 
 use super::checks::{check_shape, check_succession};
 use super::decommission::Decommission;
+use super::named_producers::NamedProducers;
 use super::record::Record;
 use std::collections::{BTreeMap, BTreeSet};
 use yak_protocol::error::{ErrorCode, WireError};
@@ -44,6 +45,7 @@ pub struct State {
     version: MetadataVersion,
     last_broker_epoch: BrokerEpoch,
     next_producer_id: i64,
+    pub(super) named_producers: NamedProducers,
     brokers: BTreeMap<BrokerId, Broker>,
     topics: BTreeMap<TopicId, TopicInfo>,
     names: BTreeMap<String, TopicId>,
@@ -134,6 +136,7 @@ impl State {
                 assert!(*version > self.version, "metadata version goes back");
                 self.version = *version;
             }
+            Record::NamedProducer { .. } => self.named_producers.apply(record),
             Record::ProducerIds { next } => {
                 assert!(*next >= self.next_producer_id, "producer ids would be given out twice");
                 self.next_producer_id = *next;
@@ -217,6 +220,7 @@ impl State {
             id: *id,
             halted: true,
         }));
+        records.extend(self.named_producers.records());
         if self.next_producer_id > 0 {
             records.push(Record::ProducerIds { next: self.next_producer_id });
         }

@@ -20,6 +20,9 @@ impl Replica {
     /// Takes a record, unless it is older than what is known or breaks the promise.
     pub(super) fn on_record(&mut self, record: Record, now: Now, effects: &mut Vec<Effect>) {
         let stale = self.local.record.as_ref().is_some_and(|known| is_older(&record, known));
+        if !stale {
+            self.local.fold.set_window(record.dedupe_window_ms);
+        }
         if record.info.recovering {
             // R15: rest whatever its epochs are. The own ones are kept, never lowered.
             self.local.recovering = true;

@@ -252,7 +252,7 @@ mod tests {
 
     fn append(log: &mut Log, epoch: u32, count: u64) -> OpSeq {
         let base = log.end();
-        let op = DiskOp::Append { base, leader_epoch: LeaderEpoch(epoch) };
+        let op = DiskOp::Append { base, leader_epoch: LeaderEpoch(epoch), rewrite: None };
         let epochs = std::iter::once((LeaderEpoch(epoch), base));
         log.append(op, base.advance(count), epochs, &mut Vec::new())
     }

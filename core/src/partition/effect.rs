@@ -16,6 +16,8 @@ pub enum DiskOp {
         base: Offset,
         /// The leader's epoch.
         leader_epoch: LeaderEpoch,
+        /// What else changes in a batch with ids.
+        rewrite: Option<Rewrite>,
     },
     /// Append the batches of the [`super::Event::Push`] at hand as they are.
     AppendPushed {
@@ -48,6 +50,15 @@ pub enum DiskOp {
     },
     /// This replica leads from here on in a new epoch (rule R13).
     StartEpoch(EpochStart),
+}
+
+/// What becomes of a batch with ids before it is appended. It takes as many offsets and sequence numbers as before.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Rewrite {
+    /// The time of the append, which all its records get.
+    pub time_ms: i64,
+    /// Records that the log has already, by their places in the batch, ascending: they are left out.
+    pub dropped: Vec<u32>,
 }
 
 /// What readers may see of the replica; emitted whenever it changes.
@@ -112,10 +123,12 @@ pub enum Effect {
         outcome: Result<Acked, WireError>,
     },
     /// Fold the log (from a snapshot and its batch heads) into producer state up to `end`, then feed
-    /// `ProducersRebuilt`. Until then the leader refuses idempotent publishes with a retry.
+    /// `ProducersRebuilt`. Until then the leader refuses idempotent publishes, and those with ids, with a retry.
     RebuildProducers {
         /// Up to where.
         end: Offset,
+        /// For how long message ids are remembered.
+        dedupe_window_ms: u64,
     },
     /// Fetch this damaged range from the leader, verify it, put it in place, feed `Repaired`.
     Repair {

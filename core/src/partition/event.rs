@@ -1,5 +1,6 @@
 //! What happens to a replica: everything that the shell may tell the machine.
 
+use super::ids::{BatchIds, Ids};
 use super::producers::{Producers, Sequence};
 use yak_protocol::error::WireError;
 use yak_protocol::ids::{BrokerEpoch, BrokerId, EpochStart, LeaderEpoch, Offset, PartitionEpoch, SessionId};
@@ -19,7 +20,7 @@ pub struct StreamId(pub u64);
 pub struct OpSeq(pub u64);
 
 /// What the machine needs to know of a batch; the bytes stay with the shell.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct BatchHead {
     /// How many offsets it takes (last offset delta + 1); at least 1.
     pub count: u32,
@@ -27,10 +28,13 @@ pub struct BatchHead {
     pub leader_epoch: LeaderEpoch,
     /// Its producer's stamp; `None` without idempotence.
     pub sequence: Option<Sequence>,
+    /// The ids of its records; `None` without any, or if the topic takes no note of them. In pushes: of every batch
+    /// that carries the time of its append.
+    pub ids: Option<BatchIds>,
 }
 
 /// A batch of a push, with the offset that its header carries.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct PushedBatch {
     /// Its base offset.
     pub base: Offset,
@@ -72,6 +76,8 @@ pub enum Event {
         unfenced: Vec<(BrokerId, BrokerEpoch)>,
         /// The topic's durability.
         durability: Durability,
+        /// For how long the topic remembers message ids; 0 = it takes no note of them.
+        dedupe_window_ms: u64,
     },
     /// A client wants a batch appended. The shell has checked the batch itself.
     ///
@@ -112,6 +118,8 @@ pub enum Event {
     ProducersRebuilt {
         /// State at `end`.
         producers: Producers,
+        /// The ids that are remembered there, for the window that was asked for.
+        ids: Ids,
         /// The log end up to which it was folded.
         end: Offset,
     },

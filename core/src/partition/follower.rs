@@ -244,7 +244,7 @@ impl Follower {
             let epochs = push.batches.iter().map(|batch| (batch.head.leader_epoch, batch.base));
             local.log.append(DiskOp::AppendPushed { base }, end, epochs, effects);
             for batch in &push.batches {
-                local.fold.appended(batch.base, &batch.head);
+                local.fold.appended(batch.base, &batch.head, batch.head.ids.clone());
             }
         }
         self.leader_high_watermark = self.leader_high_watermark.max(push.high_watermark);

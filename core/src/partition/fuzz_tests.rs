@@ -6,6 +6,7 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use yak_protocol::batch::{IdRecord, MessageId};
 use yak_protocol::ids::{
     BrokerEpoch, EpochStart, LeaderEpoch, Offset, PartitionEpoch, PartitionIndex, ProducerEpoch, ProducerId,
     SessionId, TopicId,
@@ -85,7 +86,7 @@ impl Bench {
                     self.asked = open.session;
                 }
                 Effect::Ack { ack, .. } => assert!(ack.end <= self.replica.local.durable_end(), "R2"),
-                Effect::RebuildProducers { end } => self.rebuilds.push(end),
+                Effect::RebuildProducers { end, .. } => self.rebuilds.push(end),
                 _ => {}
             }
         }
@@ -120,7 +121,15 @@ impl Bench {
         };
         let durability = if pick(dice, 4) == 0 { Durability::Replicated } else { Durability::Fsync };
         let unfenced = unfenced.into_iter().filter(|_| pick(dice, 5) > 0).collect();
-        self.step(Event::Metadata { info, broker_epoch: BrokerEpoch(1), unfenced, durability });
+        let dedupe_window_ms = [0, 500, 2000][usize::from(pick(dice, 3))];
+        let broker_epoch = BrokerEpoch(1);
+        self.step(Event::Metadata { info, broker_epoch, unfenced, durability, dedupe_window_ms });
+    }
+
+    fn ids(&self, count: u32, dice: &mut impl Iterator<Item = u8>) -> BatchIds {
+        let time_ms = i64::try_from(self.now.0).unwrap() - i64::from(pick(dice, 3)) * 300;
+        let record = |index| IdRecord { index, id: MessageId(u128::from(pick(dice, 6))) };
+        BatchIds { time_ms, records: (0..count).map(record).collect() }
     }
 
     fn publish(&mut self, dice: &mut impl Iterator<Item = u8>) {
@@ -130,9 +139,11 @@ impl Bench {
             epoch: ProducerEpoch(i16::from(pick(dice, 2))),
             base: i32::from(pick(dice, 6)),
         });
+        let count = 1 + u32::from(pick(dice, 2));
+        let ids = (pick(dice, 2) == 0).then(|| self.ids(count, dice));
         self.step(Event::Publish {
             ticket: Ticket(self.tickets),
-            head: BatchHead { count: 1 + u32::from(pick(dice, 2)), leader_epoch: LeaderEpoch(0), sequence },
+            head: BatchHead { count, leader_epoch: LeaderEpoch(0), sequence, ids },
             acks: [Acks::All, Acks::All, Acks::Leader, Acks::None][usize::from(pick(dice, 4))],
             deadline: self.now + Duration::from_millis(u64::from(pick(dice, 4)) * 400),
             lease_held: pick(dice, 5) > 0,
@@ -201,7 +212,8 @@ impl Bench {
             _ => {
                 let leader_epoch =
                     LeaderEpoch(view.leader_epoch.0.saturating_sub(u32::from(pick(dice, 4) == 0)));
-                let head = BatchHead { count: 1, leader_epoch, sequence: None };
+                let ids = (pick(dice, 2) == 0).then(|| self.ids(1, dice));
+                let head = BatchHead { count: 1, leader_epoch, sequence: None, ids };
                 let from = self.replica.local.log.end();
                 let batch = PushedBatch { base: from.advance(u64::from(pick(dice, 8) == 0)), head };
                 let high_watermark = Offset(u64::from(pick(dice, 30)));
@@ -228,7 +240,11 @@ impl Bench {
             4 => self.step(Event::StreamUp { leader: BrokerId(2) }),
             _ => {
                 if let Some(end) = self.rebuilds.pop() {
-                    self.step(Event::ProducersRebuilt { producers: Producers::default(), end });
+                    self.step(Event::ProducersRebuilt {
+                        producers: Producers::default(),
+                        ids: Ids::default(),
+                        end,
+                    });
                 }
             }
         }

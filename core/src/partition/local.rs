@@ -20,6 +20,7 @@ pub(super) struct Record {
     /// The sessions of the replicas' brokers; fenced ones are left out.
     pub(super) unfenced: BTreeMap<BrokerId, BrokerEpoch>,
     pub(super) durability: Durability,
+    pub(super) dedupe_window_ms: u64,
 }
 
 /// See the module.

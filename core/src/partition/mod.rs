@@ -15,6 +15,7 @@ mod epochs;
 mod event;
 mod fold;
 mod follower;
+mod ids;
 mod isr;
 mod leader;
 mod local;
@@ -29,6 +30,7 @@ mod why;
 pub use crate::time::Now;
 pub use effect::*;
 pub use event::*;
+pub use ids::{BatchIds, Ids};
 pub use producers::*;
 pub use why::Explained;
 
@@ -109,9 +111,10 @@ impl Replica {
     fn take(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
         let Self { local, role, .. } = self;
         match event {
-            Event::Metadata { info, broker_epoch, unfenced, durability } => {
+            Event::Metadata { info, broker_epoch, unfenced, durability, dedupe_window_ms } => {
                 let unfenced = unfenced.into_iter().collect();
-                self.on_record(Record { info, broker_epoch, unfenced, durability }, now, effects);
+                let record = Record { info, broker_epoch, unfenced, durability, dedupe_window_ms };
+                self.on_record(record, now, effects);
             }
             Event::Publish { ticket, head, acks, deadline, lease_held } => {
                 let publish = Publish { ticket, head, acks, deadline, lease_held };
@@ -129,7 +132,7 @@ impl Replica {
                 }
             }
             Event::WriteFailed { seq, error } => self.on_write_failed(seq, &error, now, effects),
-            Event::ProducersRebuilt { producers, end } => local.fold.rebuilt(producers, end),
+            Event::ProducersRebuilt { producers, ids, end } => local.fold.rebuilt(producers, ids, end),
             Event::DamageFound { from, to } => {
                 local.damage.add(from.max(local.log.start()), to.min(local.log.end()));
                 if let Role::Follower(follower) = role {
@@ -257,7 +260,8 @@ impl Replica {
             // A log that is being set aside has nothing to say.
             let written_end = Some(local.log.written_end()).filter(|end| *end >= local.log.start());
             let rebuild = written_end.and_then(|end| local.fold.ask(end));
-            effects.extend(rebuild.map(|end| Effect::RebuildProducers { end }));
+            let dedupe_window_ms = local.fold.window_ms();
+            effects.extend(rebuild.map(|end| Effect::RebuildProducers { end, dedupe_window_ms }));
         }
         match role {
             Role::Leader(leader) => leader.decide(local, now, effects),
@@ -269,6 +273,7 @@ impl Replica {
             let answer = OpenAnswer::UnknownEpoch;
             effects.push(Effect::Opened(parked.stream, Opened { id, session, answer }));
         }
+        self.local.fold.log_starts_at(self.local.log.start());
         // Readers first: a push reads up to the log end that they were told.
         self.show(effects);
         let Self { local, role, .. } = self;
@@ -309,10 +314,10 @@ impl Replica {
         role.into_iter().chain(self.local.parked.next_deadline()).min()
     }
 
-    /// What is known of producers up to the view's `log_end`; `None` while it is read back. For snapshots and
-    /// for checking invariant I12.
+    /// What is known of producers and message ids up to the view's `log_end`; `None` while it is read back. For
+    /// snapshots and for checking invariant I12.
     #[must_use]
-    pub fn producers(&self) -> Option<&Producers> {
+    pub fn producers(&self) -> Option<(&Producers, &Ids)> {
         self.local.fold.known()
     }
 

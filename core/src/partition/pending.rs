@@ -6,13 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use yak_protocol::ids::Offset;
 
 /// One publish that waits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Waiting {
     pub(super) ticket: Ticket,
     /// What must be reached: the offset after the batch.
     pub(super) end: Offset,
     /// The batch's first offset; `None` for a repeat of which only is known that it lies below `end`.
     pub(super) base: Option<Offset>,
+    /// The lowest offset that the answer is about.
+    pub(super) lowest: Offset,
+    /// Records that lie elsewhere: index and offset.
+    pub(super) firsts: Vec<(u32, Offset)>,
     /// When to answer "unknown" instead.
     pub(super) deadline: Now,
 }
@@ -72,7 +76,14 @@ mod tests {
     use super::*;
 
     fn waiting(ticket: u64, end: u64, deadline: u64) -> Waiting {
-        Waiting { ticket: Ticket(ticket), end: Offset(end), base: None, deadline: Now(deadline) }
+        Waiting {
+            ticket: Ticket(ticket),
+            end: Offset(end),
+            base: None,
+            lowest: Offset::ZERO,
+            firsts: Vec::new(),
+            deadline: Now(deadline),
+        }
     }
 
     #[test]

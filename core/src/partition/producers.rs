@@ -137,12 +137,7 @@ impl Producers {
 
     /// Judges a publish against the fold and the batches behind it that are not folded yet.
     #[must_use]
-    pub fn judge<'a>(
-        &self,
-        sequence: Sequence,
-        count: u32,
-        unfolded: impl Iterator<Item = &'a Stamped>,
-    ) -> Verdict {
+    pub fn judge(&self, sequence: Sequence, count: u32, unfolded: impl Iterator<Item = Stamped>) -> Verdict {
         let mut with_unfolded: Option<Producer> = None;
         for batch in unfolded.filter(|batch| batch.sequence.producer == sequence.producer) {
             let remembered =

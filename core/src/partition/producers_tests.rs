@@ -178,7 +178,7 @@ proptest::proptest! {
             let folded = log.len() - unfolded.min(log.len());
             let mut producers = Producers::default();
             log[..folded].iter().for_each(|batch| producers.fold(batch));
-            let verdict = plain(producers.judge(batch.sequence, count, log[folded..].iter()));
+            let verdict = plain(producers.judge(batch.sequence, count, log[folded..].iter().copied()));
             proptest::prop_assert_eq!(&verdict, &naive.judge(epoch, base, count), "{:?}", batch);
             if verdict == Verdict::Append {
                 let position = if epoch == naive.next().0 { next } else { 0 };

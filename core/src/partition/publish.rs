@@ -2,8 +2,9 @@
 //! is never a definite failure, except when the disk refused the batch.
 
 use super::Now;
-use super::effect::{DiskOp, Effect};
+use super::effect::{DiskOp, Effect, Rewrite};
 use super::event::{BatchHead, Ticket};
+use super::ids::{BatchIds, Repeats};
 use super::leader::Leader;
 use super::local::{Local, Record};
 use super::pending::{Pending, Waiting};
@@ -13,7 +14,7 @@ use yak_protocol::ids::Offset;
 use yak_protocol::message::{Acked, Acks, Durability};
 
 /// A publish as the event has it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Publish {
     pub(super) ticket: Ticket,
     pub(super) head: BatchHead,
@@ -38,9 +39,47 @@ impl Record {
     }
 }
 
+/// Where the records of an answer are.
+struct Place {
+    /// Where the batch begins; `None` = not remembered.
+    base: Option<Offset>,
+    /// Records that lie elsewhere.
+    firsts: Vec<(u32, Offset)>,
+    /// What must be reached before it can be given.
+    end: Offset,
+}
+
+impl Place {
+    fn lowest(&self) -> Offset {
+        let firsts = self.firsts.iter().map(|(_, first)| *first);
+        self.base.map_or(Offset::ZERO, |base| firsts.fold(base, Offset::min))
+    }
+
+    /// Of a batch whose every record the log has already.
+    fn of_repeats(firsts: &[(u32, Offset)]) -> Option<Self> {
+        let (_, base) = *firsts.first()?;
+        let last = firsts.iter().map(|(_, first)| *first).max()?;
+        let elsewhere = |(index, first): &&(u32, Offset)| *first != base.advance(u64::from(*index));
+        let firsts = firsts.iter().filter(elsewhere).copied().collect();
+        Some(Self { base: Some(base), firsts, end: last.advance(1) })
+    }
+}
+
 /// The answer after an append of which the end is not known.
 fn unknown(cause: &str) -> WireError {
     WireError::new(ErrorCode::OutcomeUnknown, format!("appended, but its fate is not known: {cause}"))
+}
+
+/// What the ids of the batch mean, if it has some, and the topic takes note of them.
+fn repeats(publish: &Publish, base: Offset, local: &Local) -> Result<Option<Repeats>, WireError> {
+    let ids = publish.head.ids.as_ref().filter(|_| local.fold.window_ms() > 0);
+    ids.map(|ids| local.fold.judge_ids(ids, base)).transpose()
+}
+
+/// The ids of a batch as the log gets it.
+fn what_stays(ids: &BatchIds, rewrite: &Rewrite) -> BatchIds {
+    let stays = ids.records.iter().filter(|record| rewrite.dropped.binary_search(&record.index).is_err());
+    BatchIds { time_ms: rewrite.time_ms, records: stays.copied().collect() }
 }
 
 impl Leader {
@@ -60,11 +99,37 @@ impl Leader {
             None => Verdict::Append,
         };
         match verdict {
-            Verdict::Append => self.append(publish, local, effects),
-            Verdict::Duplicate { base, end } => self.wait(publish, Some(base), end),
-            Verdict::OldDuplicate { below } => self.wait(publish, None, below),
+            Verdict::Append => self.on_new(publish, local, effects),
+            Verdict::Duplicate { base, end } => {
+                let ids = publish.head.ids.as_ref().filter(|_| local.fold.window_ms() > 0);
+                let place = match ids.map_or(Some(Vec::new()), |ids| local.fold.places(ids, base)) {
+                    Some(firsts) => Place { base: Some(base), firsts, end },
+                    None => Place { base: None, firsts: Vec::new(), end },
+                };
+                self.wait(publish, place);
+            }
+            Verdict::OldDuplicate { below } => {
+                self.wait(publish, Place { base: None, firsts: Vec::new(), end: below });
+            }
             Verdict::Refused(error) => publish.refuse(error, effects),
         }
+    }
+
+    /// The batch is no repeat as a whole; its records may be.
+    fn on_new(&mut self, publish: &Publish, local: &mut Local, effects: &mut Vec<Effect>) {
+        let repeats = match repeats(publish, local.log.end(), local) {
+            Ok(repeats) => repeats,
+            Err(error) => return publish.refuse(error, effects),
+        };
+        if let Some(repeats) = &repeats
+            && repeats.firsts.len() == publish.head.count as usize
+            && publish.head.sequence.is_none()
+            && let Some(place) = Place::of_repeats(&repeats.firsts)
+        {
+            return self.wait(publish, place);
+        }
+        // With a sequence the batch is appended even if nothing of it stays: its numbers must not leave a gap.
+        self.append(publish, repeats, local, effects);
     }
 
     fn admit(&self, publish: &Publish, now: Now) -> Result<(), WireError> {
@@ -85,7 +150,13 @@ impl Leader {
         Ok(())
     }
 
-    fn append(&mut self, publish: &Publish, local: &mut Local, effects: &mut Vec<Effect>) {
+    fn append(
+        &mut self,
+        publish: &Publish,
+        repeats: Option<Repeats>,
+        local: &mut Local,
+        effects: &mut Vec<Effect>,
+    ) {
         // R1
         if let Some(record) = local.record.as_ref().filter(|record| !record.enough_replicas())
             && publish.acks == Acks::All
@@ -96,14 +167,28 @@ impl Leader {
         }
         let base = local.log.end();
         let end = base.advance(u64::from(publish.head.count));
-        let op = DiskOp::Append { base, leader_epoch: self.epoch };
+        let rewrite = repeats.as_ref().map(|repeats| Rewrite {
+            time_ms: repeats.time_ms,
+            dropped: repeats.firsts.iter().map(|(index, _)| *index).collect(),
+        });
+        let stayed =
+            rewrite.as_ref().and_then(|rewrite| Some(what_stays(publish.head.ids.as_ref()?, rewrite)));
+        let op = DiskOp::Append { base, leader_epoch: self.epoch, rewrite };
         local.log.append(op, end, std::iter::once((self.epoch, base)), effects);
-        local.fold.appended(base, &publish.head);
-        self.wait(publish, Some(base), end);
+        local.fold.appended(base, &publish.head, stayed);
+        let firsts = repeats.map_or_else(Vec::new, |repeats| repeats.firsts);
+        self.wait(publish, Place { base: Some(base), firsts, end });
     }
 
-    fn wait(&mut self, publish: &Publish, base: Option<Offset>, end: Offset) {
-        let waiting = Waiting { ticket: publish.ticket, end, base, deadline: publish.deadline };
+    fn wait(&mut self, publish: &Publish, place: Place) {
+        let waiting = Waiting {
+            ticket: publish.ticket,
+            end: place.end,
+            base: place.base,
+            lowest: place.lowest(),
+            firsts: place.firsts,
+            deadline: publish.deadline,
+        };
         match publish.acks {
             Acks::None => {}
             Acks::Leader => self.undurable.insert(waiting),
@@ -116,13 +201,13 @@ impl Leader {
         let synced = local.log.synced_end();
         while let Some(waiting) = self.undurable.take_reached(local.durable_end()) {
             let durable = waiting.end <= synced;
-            effects.push(self.acked(&waiting, 1, durable));
+            effects.push(self.acked(waiting, 1, durable));
         }
         // R6: acknowledged once the high watermark has passed it.
         while let Some(waiting) = self.uncommitted.take_reached(local.high_watermark) {
             let holders = self.table.values().filter(|p| p.acked.is_some_and(|end| end >= waiting.end));
             let replicas = u32::try_from(holders.count() + 1).unwrap_or(u32::MAX);
-            effects.push(self.acked(&waiting, replicas, local.durability() == Durability::Fsync));
+            effects.push(self.acked(waiting, replicas, local.durability() == Durability::Fsync));
         }
         if self.next_expiry().is_some_and(|at| at <= now) {
             let error = unknown(&format!("timeout ({})", self.delay(local)));
@@ -138,8 +223,9 @@ impl Leader {
         self.uncommitted.next_deadline().into_iter().chain(self.undurable.next_deadline()).min()
     }
 
-    fn acked(&self, waiting: &Waiting, replicas: u32, durable: bool) -> Effect {
-        let acked = Acked { offset: waiting.base, replicas, durable, leader_epoch: self.epoch };
+    fn acked(&self, waiting: Waiting, replicas: u32, durable: bool) -> Effect {
+        let Waiting { base: offset, firsts, .. } = waiting;
+        let acked = Acked { offset, replicas, durable, leader_epoch: self.epoch, firsts };
         Effect::Answer { ticket: waiting.ticket, outcome: Ok(acked) }
     }
 
@@ -147,12 +233,11 @@ impl Leader {
     pub(super) fn fail_above(&mut self, end: Offset, error: &WireError, effects: &mut Vec<Effect>) {
         for pending in [&mut self.uncommitted, &mut self.undurable] {
             while let Some(waiting) = pending.take_above(end) {
-                let error = match waiting.base {
-                    Some(base) => {
-                        assert!(base >= end, "batches fail as a whole");
-                        error.clone()
-                    }
-                    None => unknown("the disk refused batches behind it"),
+                let error = if waiting.lowest >= end {
+                    error.clone()
+                } else {
+                    // A repeat of something that is there, at least in part.
+                    unknown("the disk refused batches behind it")
                 };
                 effects.push(Effect::Answer { ticket: waiting.ticket, outcome: Err(error) });
             }

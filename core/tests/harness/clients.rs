@@ -43,6 +43,10 @@ pub struct Producer {
     id: ProducerId,
     /// Without it every batch is sent once and has no stamp.
     pub idempotent: bool,
+    /// Its records have ids; without idempotence they are what lets it send a batch again.
+    pub with_ids: bool,
+    /// The ids that it has given.
+    pub used: BTreeMap<TopicPartition, Vec<u128>>,
     pub acks: Acks,
     lanes: BTreeMap<TopicPartition, Lane>,
     connections: BTreeMap<BrokerId, ConnId>,
@@ -62,7 +66,14 @@ impl Producer {
     pub fn new(number: usize, idempotent: bool, acks: Acks, wanted: u32, pace_ms: u64) -> Self {
         let id = ProducerId(1000 + number as i64);
         let (lanes, connections) = (BTreeMap::new(), BTreeMap::new());
-        Self { number, id, idempotent, acks, lanes, connections, wanted, next_at: 0, pace_ms }
+        let used = BTreeMap::new();
+        let with_ids = false;
+        Self { number, id, idempotent, with_ids, used, acks, lanes, connections, wanted, next_at: 0, pace_ms }
+    }
+
+    /// Whether what is in doubt may be sent again.
+    fn repeats(&self) -> bool {
+        self.idempotent || self.with_ids
     }
 
     /// Whether nothing is waited for any more.
@@ -136,7 +147,9 @@ impl World {
             base: lane.next_sequence,
         });
         lane.next_sequence += i32::try_from(count).expect("small");
-        let batch = Batch { base: 0, count, epoch: 0, value, sequence };
+        let ids = producer.with_ids.then(|| self.names(number, id, value, count));
+        let batch = Batch { base: 0, count, epoch: 0, value, sequence, ids };
+        let lane = self.producers[number].lanes.entry(id).or_default();
         lane.queue.push_back(Unanswered { batch, sent: None, in_doubt: false });
     }
 
@@ -224,7 +237,7 @@ impl World {
         let now = self.now;
         let wait = 50 + self.rng.u64(0..200);
         let producer = &mut self.producers[number];
-        let idempotent = producer.idempotent;
+        let repeats = producer.repeats();
         let Some(lane) = producer.lanes.get_mut(&id) else { return };
         lane.leader = None;
         lane.retry_at = now + wait;
@@ -233,7 +246,7 @@ impl World {
                 unanswered.in_doubt |= in_doubt;
             }
         }
-        if !idempotent && in_doubt {
+        if !repeats && in_doubt {
             // Not to be sent twice.
             lane.queue.retain(|u| !u.in_doubt);
         }
@@ -247,14 +260,14 @@ impl World {
         });
         // An answer to an attempt that was given up.
         let Some((id, place)) = found else { return };
-        let idempotent = producer.idempotent;
+        let repeats = producer.repeats();
         let lane = producer.lanes.get_mut(&id).expect("just found");
         match outcome {
             Ok(_) => {
                 lane.queue.remove(place);
                 self.pump(number, id);
             }
-            Err(error) if !idempotent => {
+            Err(error) if !repeats => {
                 lane.queue.remove(place);
                 if error.code == ErrorCode::NotLeader {
                     lane.leader = None;

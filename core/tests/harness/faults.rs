@@ -110,8 +110,21 @@ impl World {
         acks: Acks,
         sequence: Option<Sequence>,
     ) -> u64 {
+        self.publish_named(to, id, acks, sequence, None)
+    }
+
+    /// A script's publish of one record, which may have an id.
+    pub fn publish_named(
+        &mut self,
+        to: BrokerId,
+        id: TopicPartition,
+        acks: Acks,
+        sequence: Option<Sequence>,
+        name: Option<u128>,
+    ) -> u64 {
         let (value, request) = (self.fresh(), self.fresh());
-        let batch = Batch { base: 0, count: 1, epoch: 0, value, sequence };
+        let ids = name.map(|name| super::ids::published(std::iter::once(name)));
+        let batch = Batch { base: 0, count: 1, epoch: 0, value, sequence, ids };
         let request = PublishRequest { id, request, batch, acks, timeout_ms: 10_000 };
         self.publish_arrives(to, None, request);
         self.check();

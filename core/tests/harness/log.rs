@@ -1,7 +1,7 @@
 //! One replica's log as a simulated disk has it: batches, each with a digest of everything up to it,
 //! so that "these two logs agree up to here" is one comparison.
 
-use yak_core::partition::{OpSeq, Producers, RecoveredLog, Sequence, Stamped};
+use yak_core::partition::{BatchIds, OpSeq, Producers, RecoveredLog, Sequence, Stamped};
 use yak_protocol::ids::{BrokerId, EpochStart, LeaderEpoch, Offset};
 
 /// A batch; its `value` stands for the bytes and is unique in a run.
@@ -12,6 +12,8 @@ pub struct Batch {
     pub epoch: u32,
     pub value: u64,
     pub sequence: Option<Sequence>,
+    /// In a log: of its records that stayed, with the time of the append.
+    pub ids: Option<BatchIds>,
 }
 
 impl Batch {
@@ -25,7 +27,13 @@ pub fn digest(before: u64, batch: &Batch) -> u64 {
     let stamp =
         batch.sequence.map_or(0, |s| (s.producer.0 as u64) << 20 ^ (s.epoch.0 as u64) << 40 ^ s.base as u64);
     let mut x = before;
-    for word in [batch.base, u64::from(batch.count), u64::from(batch.epoch), batch.value, stamp] {
+    let records = batch.ids.iter().flat_map(|ids| ids.records.iter());
+    let ids = records.fold(0, |sum: u64, record| {
+        sum.wrapping_mul(31).wrapping_add(u64::from(record.index) << 50 ^ record.id.0 as u64)
+    });
+    let time = batch.ids.as_ref().map_or(0, |ids| ids.time_ms as u64);
+    let words = [batch.base, u64::from(batch.count), u64::from(batch.epoch), batch.value, stamp, ids, time];
+    for word in words {
         x = (x ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         x ^= x >> 29;
     }

@@ -18,6 +18,7 @@ pub mod coverage;
 pub mod disk;
 pub mod faults;
 pub mod fingerprint;
+pub mod ids;
 pub mod log;
 pub mod net;
 pub mod replica;

@@ -67,6 +67,13 @@ pub struct PublishRequest {
     pub timeout_ms: u64,
 }
 
+impl PublishRequest {
+    /// Whether a refusal of it says nothing about earlier attempts.
+    pub fn can_be_sent_again(&self) -> bool {
+        self.batch.sequence.is_some() || self.batch.ids.is_some()
+    }
+}
+
 /// What travels.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {

@@ -2,6 +2,7 @@
 
 use super::broker::Job;
 use super::disk::{Disk, Report};
+use super::ids;
 use super::log::{Batch, Change, Log, Op};
 use super::net::{ConnId, Message, Place, PublishRequest};
 use super::world::World;
@@ -61,6 +62,7 @@ pub fn head(batch: &Batch) -> BatchHead {
         count: batch.count,
         leader_epoch: yak_protocol::ids::LeaderEpoch(batch.epoch),
         sequence: batch.sequence,
+        ids: batch.ids.clone(),
     }
 }
 
@@ -129,6 +131,10 @@ impl World {
     fn carry_out(&mut self, id: BrokerId, partition: TopicPartition, effect: Effect, batches: &[Batch]) {
         match effect {
             Effect::Disk(seq, op) => {
+                if matches!(&op, DiskOp::Append { rewrite: Some(rewrite), .. } if !rewrite.dropped.is_empty())
+                {
+                    self.coverage.hit("a repeated id is not stored again");
+                }
                 self.disk_op(id, partition, Op { seq, change: self.change(partition, op, batches) })
             }
             Effect::View(view) => {
@@ -148,7 +154,7 @@ impl World {
                     self.send(connection, Place::Broker(id), answer);
                 }
             }
-            Effect::RebuildProducers { end } => self.job(id, Job::Rebuild { id: partition, end }),
+            Effect::RebuildProducers { end, .. } => self.job(id, Job::Rebuild { id: partition, end }),
             Effect::Repair { leader, from, to } => {
                 self.job(id, Job::Repair { id: partition, leader, from, to })
             }
@@ -218,11 +224,12 @@ impl World {
 
     fn change(&self, partition: TopicPartition, op: DiskOp, batches: &[Batch]) -> Change {
         match op {
-            DiskOp::Append { base, leader_epoch } => {
+            DiskOp::Append { base, leader_epoch, rewrite } => {
                 let mut batches = batches.to_vec();
                 assert_eq!(batches.len(), 1, "an append without the publish that it belongs to");
                 batches[0].base = base.0;
                 batches[0].epoch = leader_epoch.0;
+                batches[0].ids = ids::rewritten(batches[0].ids.take(), rewrite.as_ref());
                 Change::Append { base: base.0, batches }
             }
             DiskOp::AppendPushed { base } => Change::Append { base: base.0, batches: batches.to_vec() },
@@ -321,7 +328,10 @@ impl World {
         let now = self.clock(Place::Broker(id));
         self.broker(id).tickets += 1;
         let ticket = Ticket(self.brokers[&id].tickets);
-        let (batch, partition) = (request.batch.clone(), request.id);
+        let (mut batch, partition) = (request.batch.clone(), request.id);
+        if let Some(ids) = &mut batch.ids {
+            ids.time_ms = i64::try_from(now.0).expect("milliseconds");
+        }
         let Some(process) = self.process(id) else { return };
         let lease_held = process.registered && now < process.lease_until;
         let event = Event::Publish {
@@ -389,8 +399,8 @@ impl World {
     /// Folds the log as it is now, up to `end`.
     fn rebuild_producers(&mut self, id: BrokerId, partition: TopicPartition, end: Offset) {
         let Some(log) = self.brokers[&id].disk.live(partition) else { return };
-        let producers = fold(log, end.0);
-        self.step_replica(id, partition, Event::ProducersRebuilt { producers, end }, Vec::new());
+        let (producers, ids) = (fold(log, end.0), ids::fold(log, end.0, 0, self.setup.dedupe_window_ms));
+        self.step_replica(id, partition, Event::ProducersRebuilt { producers, ids, end }, Vec::new());
     }
 
     /// A read got nothing: if that is for damage which nobody knew of, the replica is told.
@@ -404,17 +414,22 @@ impl World {
         }
     }
 
-    /// What a replica knows of its producers is the fold of its log (I12).
+    /// What a replica knows of its producers and of ids is the fold of its log (I12).
     pub fn check_producers(&mut self) {
         let hosted =
             self.brokers.iter().filter_map(|(id, broker)| Some((*id, broker, broker.process.as_ref()?)));
         let mut broken = Vec::new();
         for (id, broker, process) in hosted {
             for (partition, hosted) in &process.hosted {
-                let Some(known) = hosted.replica.producers() else { continue };
+                let Some((known, known_ids)) = hosted.replica.producers() else { continue };
                 let log = broker.disk.live(*partition).expect("hosted logs are open");
-                if *known != fold(log, hosted.view.log_end.0) {
+                let (start, end) = (hosted.view.log_start.0, hosted.view.log_end.0);
+                if *known != fold(log, end) {
                     broken.push(format!("{id:?} {partition:?}: {known:?}\n{log:?}"));
+                }
+                let folded = ids::fold(log, end, start, self.setup.dedupe_window_ms);
+                if !known_ids.iter().eq(folded.iter()) {
+                    broken.push(format!("{id:?} {partition:?}: {known_ids:?}\n{folded:?}\n{log:?}"));
                 }
             }
         }

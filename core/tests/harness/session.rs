@@ -368,10 +368,11 @@ impl World {
             process.brokers.values().filter(|b| !b.fenced).map(|b| (b.id, b.broker_epoch)).collect();
         let durability =
             process.topics.get(&partition.topic).map_or(Durability::Fsync, |t| t.config.durability);
+        let dedupe_window_ms = self.setup.dedupe_window_ms;
         self.step_replica(
             id,
             partition,
-            Event::Metadata { info, broker_epoch, unfenced, durability },
+            Event::Metadata { info, broker_epoch, unfenced, durability, dedupe_window_ms },
             Vec::new(),
         );
     }

@@ -2,6 +2,7 @@
 //! somebody who sees all disks and all views at once.
 
 use super::broker::Broker;
+use super::ids::{self, CommittedIds};
 use super::log::{Batch, Change, Log};
 use super::net::PublishRequest;
 use super::world::World;
@@ -36,6 +37,7 @@ pub struct Truth {
     seen: BTreeMap<(BrokerId, TopicPartition), (u64, u64)>,
     /// Where a producer's batch is committed.
     sequences: BTreeMap<(TopicPartition, i64, i16, i32), u64>,
+    pub(super) ids: CommittedIds,
     /// Values that were definitely refused.
     refused: BTreeSet<u64>,
     /// Values that were acknowledged by all, with partition and offset.
@@ -131,6 +133,7 @@ impl World {
         let Some(old) = self.view(broker, id).cloned() else { return };
         let Some(incarnation) = self.incarnation(broker) else { return };
         let who = format!("{broker:?} {id:?}");
+        self.truth.ids.log_starts_at(id, view.log_start.0);
         if view.leader_epoch < old.leader_epoch || view.partition_epoch < old.partition_epoch {
             self.truth.violate("I9", format!("{who}: epochs go back: {old:?} -> {view:?}"));
         }
@@ -185,6 +188,7 @@ impl World {
                 return;
             }
             self.truth.commit(id, batch);
+            self.truth.commit_ids(id, batch, self.setup.dedupe_window_ms);
         }
     }
 
@@ -218,13 +222,14 @@ impl World {
         let value = request.batch.value;
         match outcome {
             Err(error) => {
-                if error.code.action() != Action::Unknown && request.batch.sequence.is_none() {
+                if error.code.action() != Action::Unknown && !request.can_be_sent_again() {
                     self.truth.definitely_refused(id, value);
                 }
             }
             Ok(acked) if request.acks == Acks::All => {
                 let offset = acked.offset.map(|o| o.0);
                 let has = |log: &Log| match offset {
+                    _ if request.batch.ids.is_some() => ids::has_all(log, &request.batch, acked),
                     // Retention may have dropped it since; only what is committed goes.
                     Some(offset) if offset < log.start() => true,
                     Some(offset) => {

@@ -23,6 +23,8 @@ pub struct Setup {
     pub replicas: u32,
     pub min_isr: Option<u32>,
     pub durability: Durability,
+    /// For how long ids are remembered.
+    pub dedupe_window_ms: u64,
     pub rules: Rules,
     pub seed: u64,
     /// The longest usual delay of a message and of a disk stage; 0 = everything is ready at once, and
@@ -40,6 +42,7 @@ impl Default for Setup {
             replicas: 3,
             min_isr: None,
             durability: Durability::Fsync,
+            dedupe_window_ms: 600_000,
             rules: Rules::all(),
             seed: 1,
             delay_ms: 0,

@@ -1,9 +1,70 @@
 //! The classic ways in which a replicated log loses what it acknowledged, by the tags of the table in
 //! docs/REPLICATION.md. Each is played against the rule that stands in its way, and does its harm without it.
 
+use crate::harness::{Setup, World};
 use crate::script::*;
 use crate::{r3, r4, r7, r10, r12, r14};
-use yak_core::rules::Rule;
+use yak_core::rules::{Rule, Rules};
+use yak_protocol::ids::BrokerId;
+use yak_protocol::message::Acks;
+
+fn publish_named(w: &mut World, to: BrokerId, partition: usize, name: u128) -> u64 {
+    let id = w.partition(partition);
+    w.publish_named(to, id, Acks::All, None, Some(name))
+}
+
+fn elected(w: &mut World) -> BrokerId {
+    w.advance(4_000);
+    leader(w).expect("another one leads")
+}
+
+/// A name is taken before its record is kept: the first one is on the leader alone and gone with it, and whoever
+/// sends it again is told that it is there.
+#[test]
+fn z1_a_repeat_is_acknowledged_only_with_what_it_repeats() {
+    let played = play(setup(Rules::all()), |w| {
+        w.hold_streams(ONE, TWO);
+        w.hold_streams(ONE, THREE);
+        let (first, again) = (publish_named(w, ONE, 0, 7), publish_named(w, ONE, 0, 7));
+        assert!(!w.truth.is_acked(first) && !w.truth.is_acked(again), "nobody else has it");
+        w.power_off(ONE);
+        let next = elected(w);
+        let third = publish_named(w, next, 0, 7);
+        assert!(w.truth.is_acked(third), "it is new to the next leader");
+        let fourth = publish_named(w, next, 0, 7);
+        assert!(w.truth.is_acked(fourth));
+        let log = w.truth.committed(partition(w)).expect("something is committed");
+        assert_eq!(log.batches().map(|batch| batch.value).collect::<Vec<_>>(), [third]);
+        Ok(())
+    });
+    assert_eq!(played.name(), "nothing", "{}", played.text());
+}
+
+/// Names expire by each broker's clock, and are one space for everybody: here they go by the times in the log, by
+/// partition.
+#[test]
+fn z7_names_are_forgotten_by_the_log_and_not_by_a_clock() {
+    let setup = Setup { partitions: 2, dedupe_window_ms: 60_000, ..setup(Rules::all()) };
+    let played = play(setup, |w| {
+        let values = |w: &World, partition: usize| -> Vec<u64> {
+            let log = w.truth.committed(w.partition(partition));
+            log.map(|log| log.batches().map(|batch| batch.value).collect()).unwrap_or_default()
+        };
+        let first = publish_named(w, ONE, 0, 7);
+        let elsewhere = w.record(w.partition(1)).and_then(|info| info.leader).expect("it has a leader");
+        let other = publish_named(w, elsewhere, 1, 7);
+        assert_eq!(values(w, 1), [other], "another partition has names of its own");
+        w.power_off(ONE);
+        let next = elected(w);
+        publish_named(w, next, 0, 7);
+        assert_eq!(values(w, 0), [first], "it is known to the next leader");
+        w.advance(70_000);
+        let late = publish_named(w, next, 0, 7);
+        assert_eq!(values(w, 0), [first, late], "its window is over");
+        Ok(())
+    });
+    assert_eq!(played.name(), "nothing", "{}", played.text());
+}
 
 /// The watermark passes what the leader itself has on disk, and a power cut leaves it past the log.
 #[test]

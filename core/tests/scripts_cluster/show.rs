@@ -85,6 +85,9 @@ fn record(record: &Record, names: &Names) -> String {
             format!("{} on broker {broker} {what}", partition_id(*id, names))
         }
         Record::Version { version } => format!("{version:?}"),
+        Record::NamedProducer { name, producer_id, producer_epoch, client } => {
+            format!("producer {name} ({client}) {producer_id:?} epoch {}", producer_epoch.0)
+        }
         Record::ProducerIds { next } => format!("producer ids below {next}"),
     }
 }
@@ -138,6 +141,9 @@ fn reply(reply: &Reply) -> String {
             reply.outcomes.iter().map(outcome).collect::<Vec<_>>().join("; ")
         }
         Reply::StreamSilent(_) => "taken".to_owned(),
+        Reply::RegisterProducer(reply) => {
+            format!("producer {:?} epoch {}", reply.producer_id, reply.producer_epoch.0)
+        }
         Reply::ProducerIds(reply) => format!("{} producer ids from {}", reply.count, reply.from),
         Reply::CreateTopic(reply) => format!(
             "{} {} with {} replicas",

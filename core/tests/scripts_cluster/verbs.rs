@@ -2,10 +2,10 @@
 
 use crate::command::{Command, number};
 use yak_core::cluster::Request;
-use yak_protocol::ids::{BrokerId, PartitionIndex};
+use yak_protocol::ids::{BrokerId, PartitionIndex, ProducerEpoch, ProducerId};
 use yak_protocol::message::{
     AlterTopic, CancelMoves, DecommissionBroker, ElectPreferred, ListMoves, Move, MovePartitions,
-    PartitionName, ReplaceBroker, SettingChange,
+    PartitionName, RegisterProducer, ReplaceBroker, SettingChange,
 };
 
 fn name(text: &str) -> Result<PartitionName, String> {
@@ -18,7 +18,8 @@ fn names(command: &Command<'_>) -> Result<Vec<PartitionName>, String> {
 }
 
 /// `move orders/0=4,2,1 ... [rate=N] [dry_run]`, `cancel [orders/0 ...]`, `moves [orders/0 ...]`,
-/// `alter orders [min_isr=1] [cleanup=default] [partitions=9] [dry_run]`, `replace 1 4`, `decommission 1 [cancel]`, `preferred [orders[/0]]`
+/// `alter orders [min_isr=1] [cleanup=default] [partitions=9] [dry_run]`, `replace 1 4`, `decommission 1 [cancel]`, `preferred [orders[/0]]`,
+/// `producer shop client=one [held=1000:0]`
 pub fn request(command: &Command<'_>) -> Result<Request, String> {
     let dry_run = command.has("dry_run");
     let bytes_per_second = command.number("rate")?;
@@ -50,6 +51,17 @@ pub fn request(command: &Command<'_>) -> Result<Request, String> {
         "decommission" => {
             let (broker_id, cancel) = (broker(0)?, command.has("cancel"));
             Request::DecommissionBroker(DecommissionBroker { broker_id, cancel, bytes_per_second, dry_run })
+        }
+        "producer" => {
+            let held = |(id, epoch): (&str, &str)| {
+                Ok::<_, String>((ProducerId(number(id)?), ProducerEpoch(number(epoch)?)))
+            };
+            let option = |wanted| command.options().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+            Request::RegisterProducer(RegisterProducer {
+                client: option("client").unwrap_or_default().to_owned(),
+                name: Some(command.word(0)?.to_owned()),
+                held: option("held").and_then(|text| text.split_once(':')).map(held).transpose()?,
+            })
         }
         _ => {
             let first = command.words.first().copied().filter(|word| *word != "dry_run");

@@ -152,7 +152,7 @@ impl World {
                     Drain { broker_id, draining: command.verb == "drain", dry_run: command.has("dry_run") };
                 Ok(self.request(ConnectionId(0), Request::Drain(drain)))
             }
-            "alter" | "move" | "cancel" | "moves" | "replace" | "decommission" | "preferred" => {
+            "alter" | "move" | "cancel" | "moves" | "replace" | "decommission" | "preferred" | "producer" => {
                 let request = crate::verbs::request(&command)?;
                 Ok(self.request(ConnectionId(0), request))
             }

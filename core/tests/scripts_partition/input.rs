@@ -4,10 +4,11 @@ use crate::output;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use yak_core::partition::{
-    BatchHead, Effect, Event, Now, OpSeq, Producers, PushedBatch, RecoveredLog, Replica, ReplicaConfig,
-    Sequence, StreamId, Ticket, View,
+    BatchHead, BatchIds, Effect, Event, Ids, Now, OpSeq, Producers, PushedBatch, RecoveredLog, Replica,
+    ReplicaConfig, Sequence, StreamId, Ticket, View,
 };
 use yak_core::rules::{Rule, Rules};
+use yak_protocol::batch::{IdRecord, MessageId};
 use yak_protocol::error::{ErrorCode, WireError};
 use yak_protocol::ids::{
     BrokerEpoch, BrokerId, EpochStart, LeaderEpoch, Offset, PartitionEpoch, PartitionIndex, ProducerEpoch,
@@ -85,8 +86,17 @@ fn sequence(text: &str) -> Sequence {
     }
 }
 
-/// `base:count:epoch`, and `/id:epoch:sequence` if its producer is idempotent.
+/// `time:id+id...`; `-` stands for a record without an id.
+fn named_records(text: &str) -> BatchIds {
+    let (time, ids) = pair(text, ':');
+    let records = (0..).zip(ids.split('+')).filter(|(_, id)| *id != "-" && !id.is_empty());
+    let record = |(index, id): (u32, &str)| IdRecord { index, id: MessageId(id.parse().expect("a number")) };
+    BatchIds { time_ms: time.parse().expect("a time"), records: records.map(record).collect() }
+}
+
+/// `base:count:epoch`, then `/id:epoch:sequence` if its producer is idempotent, then `#time:id+id...` if it has ids.
 fn pushed(text: &str) -> PushedBatch {
+    let (text, named) = text.split_once('#').map_or((text, None), |(text, named)| (text, Some(named)));
     let (place, stamp) = text.split_once('/').map_or((text, None), |(place, stamp)| (place, Some(stamp)));
     let (base, rest) = pair(place, ':');
     let (count, epoch) = pair(rest, ':');
@@ -94,6 +104,7 @@ fn pushed(text: &str) -> PushedBatch {
         count: small(count),
         leader_epoch: LeaderEpoch(small(epoch)),
         sequence: stamp.map(sequence),
+        ids: named.map(named_records),
     };
     PushedBatch { base: Offset(number(base)), head }
 }
@@ -106,6 +117,7 @@ pub struct Bench {
     broker_epoch: BrokerEpoch,
     unfenced: Vec<(BrokerId, BrokerEpoch)>,
     durability: Durability,
+    window_ms: u64,
     view: View,
     deadline: Option<Now>,
 }
@@ -119,6 +131,7 @@ impl Default for Bench {
             broker_epoch: BrokerEpoch(1),
             unfenced: Vec::new(),
             durability: Durability::Fsync,
+            window_ms: 0,
             view: View::default(),
             deadline: None,
         }
@@ -211,7 +224,12 @@ impl Bench {
                 error: WireError::new(ErrorCode::StorageFull, "no space"),
             },
             "rebuilt" => {
-                Event::ProducersRebuilt { producers: Producers::default(), end: Offset(words.must("end")) }
+                let mut ids = Ids::new(self.window_ms, false);
+                for batch in list(words.text("batches").unwrap_or(""), pushed) {
+                    batch.head.ids.iter().for_each(|named| ids.fold(batch.base, named));
+                }
+                let end = Offset(words.must("end"));
+                Event::ProducersRebuilt { producers: Producers::default(), ids, end }
             }
             "damage" => {
                 let (from, to) = range(words.text("range").ok_or("`range=` is missing")?);
@@ -277,7 +295,9 @@ impl Bench {
         }
         self.record = Some(info.clone());
         let (broker_epoch, unfenced) = (self.broker_epoch, self.unfenced.clone());
-        Event::Metadata { info, broker_epoch, unfenced, durability: self.durability }
+        self.window_ms = words.number("window").unwrap_or(self.window_ms);
+        let (durability, dedupe_window_ms) = (self.durability, self.window_ms);
+        Event::Metadata { info, broker_epoch, unfenced, durability, dedupe_window_ms }
     }
 
     fn publish(&self, words: &mut Words<'_>) -> Event {
@@ -293,6 +313,7 @@ impl Bench {
                 count: words.text("count").map_or(1, small),
                 leader_epoch: LeaderEpoch(0),
                 sequence: words.text("stamp").map(sequence),
+                ids: words.text("ids").map(named_records),
             },
             acks,
             deadline: self.now + Duration::from_millis(words.number("timeout").unwrap_or(10_000)),

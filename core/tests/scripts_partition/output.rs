@@ -1,7 +1,7 @@
 //! Effects in words.
 
 use yak_core::partition::{DiskOp, Effect, View};
-use yak_protocol::ids::{BrokerId, EpochStart};
+use yak_protocol::ids::{BrokerId, EpochStart, Offset};
 use yak_protocol::message::{OpenAnswer, Opened};
 
 fn epochs(history: &[EpochStart]) -> String {
@@ -16,7 +16,15 @@ fn ids(brokers: &[BrokerId]) -> String {
 
 fn disk(op: &DiskOp) -> String {
     match op {
-        DiskOp::Append { base, leader_epoch } => format!("append at {base} in {leader_epoch:?}"),
+        DiskOp::Append { base, leader_epoch, rewrite } => {
+            let rewrite = rewrite.as_ref().map_or(String::new(), |rewrite| {
+                let dropped = &rewrite.dropped;
+                let without =
+                    if dropped.is_empty() { String::new() } else { format!(" without {dropped:?}") };
+                format!(", time {}{without}", rewrite.time_ms)
+            });
+            format!("append at {base} in {leader_epoch:?}{rewrite}")
+        }
         DiskOp::AppendPushed { base } => format!("append pushed at {base}"),
         DiskOp::Truncate { to } => format!("truncate to {to}"),
         DiskOp::Reset { start, epochs: history } => format!("reset to {start} [{}]", epochs(history)),
@@ -41,21 +49,26 @@ fn opened(opened: &Opened) -> String {
     format!("{:?} {answer}", opened.session)
 }
 
+fn firsts(firsts: &[(u32, Offset)]) -> String {
+    firsts.iter().map(|(index, offset)| format!(", record {index} at {offset}")).collect()
+}
+
 /// One effect on one line.
 pub fn effect(effect: &Effect) -> String {
     match effect {
         Effect::Disk(seq, op) => format!("disk {}: {}", seq.0, disk(op)),
         Effect::View(_) => unreachable!("views are shown as differences"),
         Effect::Answer { ticket, outcome: Ok(acked) } => format!(
-            "answer {}: offset {} on {} replicas{} in {:?}",
+            "answer {}: offset {} on {} replicas{} in {:?}{}",
             ticket.0,
             acked.offset.map_or("not remembered".into(), |offset| offset.to_string()),
             acked.replicas,
             if acked.durable { ", durable," } else { ", not durable," },
-            acked.leader_epoch
+            acked.leader_epoch,
+            firsts(&acked.firsts)
         ),
         Effect::Answer { ticket, outcome: Err(error) } => format!("answer {}: {error}", ticket.0),
-        Effect::RebuildProducers { end } => format!("rebuild producers to {end}"),
+        Effect::RebuildProducers { end, .. } => format!("rebuild producers to {end}"),
         Effect::Repair { leader, from, to } => format!("repair {from}-{to} from {leader:?}"),
         Effect::ReportDamage { damaged } => format!("report damage: {damaged}"),
         Effect::Opened(stream, answer) => format!("opened on stream {}: {}", stream.0, opened(answer)),

@@ -82,6 +82,8 @@ pub struct Plan {
     /// The mean pause between faults.
     pub pause_ms: u64,
     pub producers: usize,
+    /// Producers give ids to their records, and one has nothing else to be recognised by.
+    pub ids: bool,
     pub batches: u32,
     /// In the end the coordinator starts on an old copy of its journal.
     pub old_journal: bool,
@@ -107,6 +109,7 @@ impl Plan {
             replicas,
             min_isr,
             durability,
+            dedupe_window_ms: if seed.is_multiple_of(4) { 1_500 } else { 600_000 },
             rules,
             seed,
             delay_ms: [1, 2, 5, 20][rng.usize(0..4)],
@@ -133,6 +136,7 @@ impl Plan {
             chaos_ms: rng.u64(4_000..16_000),
             pause_ms: [150, 500, 1_500][rng.usize(0..3)],
             producers: rng.usize(1..4),
+            ids: seed.is_multiple_of(2),
             batches: rng.u32(10..40),
             old_journal: rng.u32(0..8) == 0,
             lost_journal: rng.u32(0..6) == 0,

@@ -65,6 +65,12 @@ impl Run {
             let idempotent = acks == Acks::All && (number == 0 || world.rng.u32(0..3) > 0);
             world.producers.push(Producer::new(number, idempotent, acks, plan.batches, pace));
         }
+        if plan.ids {
+            world.producers[0].with_ids = true;
+            let mut named = Producer::new(plan.producers, false, Acks::All, plan.batches, pace);
+            named.with_ids = true;
+            world.producers.push(named);
+        }
         world.consumers.push(Consumer::default());
         let nemesis = Nemesis::new(&plan, world.now);
         let started = world.now;

@@ -14,7 +14,7 @@ struct Fixture {
 impl Fixture {
     fn new(sequenced: bool) -> Self {
         let place: Arc<str> = "orders/2".into();
-        let mut lane = Lane::new(Arc::clone(&place), sequenced, 5);
+        let mut lane = Lane::new(Arc::clone(&place), sequenced, 5, false);
         lane.set_identity(ProducerId(9), ProducerEpoch(0));
         Self { lane, buffer: Buffer::new(1 << 20), place, start: Instant::now() }
     }
@@ -45,7 +45,13 @@ impl Fixture {
 }
 
 fn acked(offset: u64) -> Option<Acked> {
-    Some(Acked { offset: Some(Offset(offset)), replicas: 3, durable: true, leader_epoch: LeaderEpoch(1) })
+    Some(Acked {
+        offset: Some(Offset(offset)),
+        replicas: 3,
+        durable: true,
+        leader_epoch: LeaderEpoch(1),
+        firsts: Vec::new(),
+    })
 }
 
 fn refused(code: ErrorCode) -> AttemptFailure {

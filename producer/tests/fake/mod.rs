@@ -211,6 +211,7 @@ impl World {
             replicas: 3,
             durable: true,
             leader_epoch: LeaderEpoch(self.leader_epoch),
+            firsts: Vec::new(),
         };
         if header.producer_id.is_some() {
             let mine = log.iter().filter(|(old, _)| old.producer_id == header.producer_id);

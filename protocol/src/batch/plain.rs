@@ -1,6 +1,6 @@
 //! Between ready batches and the plain records of hand-written clients.
 
-use super::{BatchBuilder, BatchError, Compression, RecordRef, Records, batches};
+use super::{BatchBuilder, BatchError, Compression, MSG_ID_HEADER, RecordRef, Records, batches};
 use crate::ids::Offset;
 use crate::message::PlainRecord;
 use bytes::Bytes;
@@ -17,8 +17,9 @@ pub fn build_plain<'a>(
 ) -> Result<Bytes, BatchError> {
     let mut builder = BatchBuilder::new(compression);
     for record in records {
+        let id = record.msg_id.as_ref().map(|id| (MSG_ID_HEADER, id.as_slice()));
         let headers: Vec<(&str, &[u8])> =
-            record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+            id.into_iter().chain(record.headers.iter().map(|(n, v)| (n.as_str(), v.as_slice()))).collect();
         builder.push(&RecordRef {
             timestamp_ms: record.timestamp_ms.unwrap_or(now_ms),
             key: record.key.as_ref().map(|key| key.as_slice()),
@@ -66,5 +67,7 @@ fn to_plain(record: &super::Record<'_>) -> PlainRecord {
         headers: record.headers.map(|(name, value)| (name.to_owned(), ByteBuf::from(value))).collect(),
         timestamp_ms: Some(record.timestamp_ms),
         offset: Some(record.offset),
+        // It is among the headers.
+        msg_id: None,
     }
 }

@@ -106,6 +106,11 @@ impl<'a> Records<'a> {
         self.bytes.len()
     }
 
+    /// The records as bytes, decompressed.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The records in order of their offsets. An error ends it.
     #[must_use]
     pub fn iter(&self) -> RecordIter<'_> {

@@ -74,6 +74,10 @@ pub struct Consumed {
     /// The records, when plain ones were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<PlainRecord>,
+    /// Where to go on, when plain records were asked for: behind all that was looked at, which may hold fewer records
+    /// than offsets, or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Offset>,
     /// Why nothing can be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<WireError>,

@@ -88,6 +88,10 @@ pub struct Publish {
     /// Plain form: the records.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<PlainRecord>,
+    /// Whether compressed batches have records with the header `yak.msg_id`: only then are they opened to look for
+    /// it. In uncompressed batches it is always seen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub msg_ids: bool,
     /// Whether a broker that does not lead passes the request on (at most once) instead of refusing it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forward: bool,
@@ -120,9 +124,22 @@ pub struct PlainRecord {
     /// Milliseconds since 1970; absent = when the broker took it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp_ms: Option<i64>,
+    /// Names the record, in 1 to 64 bytes: within the topic's `dedupe_window_ms` a partition stores each name once.
+    /// Without a key it also chooses the partition. It is stored as the header `yak.msg_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub msg_id: Option<ByteBuf>,
     /// Its offset: only in answers of `consume`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<Offset>,
+}
+
+impl PlainRecord {
+    /// Its message id, given as such or as the header.
+    #[must_use]
+    pub fn id(&self) -> Option<&ByteBuf> {
+        let header = || self.headers.iter().find(|(name, _)| name == crate::batch::MSG_ID_HEADER);
+        self.msg_id.as_ref().or_else(|| header().map(|(_, id)| id))
+    }
 }
 
 /// One result for each batch, in the order of the request.
@@ -150,7 +167,7 @@ pub struct PublishResult {
 }
 
 /// An acknowledgement says what was reached.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Acked {
     /// The offset of the batch's first record. Absent on the late repeat of a batch of which it is only
     /// known that the log has it: the partition remembers the offsets of a producer's last batches only.
@@ -162,4 +179,17 @@ pub struct Acked {
     pub durable: bool,
     /// In which term.
     pub leader_epoch: LeaderEpoch,
+    /// Records that the partition had already, by their `msg_id`: `[index in the batch, offset of the first time]`.
+    /// All others lie at `offset` + index.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub firsts: Vec<(u32, Offset)>,
+}
+
+impl Acked {
+    /// Where the batch's record at `index` lies.
+    #[must_use]
+    pub fn offset_of(&self, index: u32) -> Option<Offset> {
+        let first = self.firsts.iter().find(|(at, _)| *at == index).map(|(_, first)| *first);
+        first.or_else(|| self.offset.map(|base| base.advance(u64::from(index))))
+    }
 }

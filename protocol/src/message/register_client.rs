@@ -8,15 +8,23 @@ pub struct RegisterProducer {
     /// What it calls itself, for `CLIENTS` and logs.
     #[serde(default)]
     pub client: String,
+    /// A name that outlives the process: whoever registers with it gets the same id with the next epoch, and from
+    /// then on partitions in which it has written refuse the one before (`PRODUCER_FENCED`). The coordinator is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Id and epoch that this producer got for the name before, if it wants another epoch: refused with
+    /// `PRODUCER_FENCED` if somebody else has registered with the name since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<(ProducerId, ProducerEpoch)>,
 }
 message!(RegisterProducer, "register_producer", Client, RegisterProducerReply);
 
 /// The producer's session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RegisterProducerReply {
-    /// Its id, unique for ever.
+    /// Its id, unique for ever; with a name always the same one, as long as its epochs last.
     pub producer_id: ProducerId,
-    /// Its epoch, 0 for a new id.
+    /// Its epoch, 0 for a new id; with a name higher each time.
     pub producer_epoch: ProducerEpoch,
 }
 

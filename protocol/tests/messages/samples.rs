@@ -120,6 +120,7 @@ pub fn plain_record() -> PlainRecord {
         value: Some(ByteBuf::from([0xff, 0x00])),
         headers: vec![("h".to_owned(), ByteBuf::from("v"))],
         timestamp_ms: Some(-1),
+        msg_id: Some(ByteBuf::from("order-7")),
         offset: Some(Offset(1 << 40)),
     }
 }

@@ -120,11 +120,10 @@ impl Client {
             if let Some(error) = consumed.error {
                 panic!("reading {topic}/{partition} at {next}: {error}");
             }
-            let found = super::values_of(&bin);
-            let Some((last, _)) = found.last() else { return values };
-            let last = *last;
-            values.extend(found.into_iter().filter(|(offset, _)| *offset >= next));
-            next = last + 1;
+            // The last offsets of a batch may be empty.
+            let Some(end) = super::end_of(&bin) else { return values };
+            values.extend(super::values_of(&bin).into_iter().filter(|(offset, _)| *offset >= next));
+            next = end;
         }
     }
 

@@ -7,7 +7,7 @@ mod typist;
 
 pub use client::Client;
 pub use gate::Gate;
-pub use records::{Kept, batch, stamped, values_of};
+pub use records::{Kept, batch, end_of, stamped, values_of};
 pub use typist::{Typist, typed, word};
 
 use std::path::{Path, PathBuf};

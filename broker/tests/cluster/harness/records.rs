@@ -38,6 +38,12 @@ pub fn values_of(bytes: &[u8]) -> Vec<(u64, String)> {
     values
 }
 
+/// The offset after the last of concatenated batches; `None` without any.
+pub fn end_of(bytes: &[u8]) -> Option<u64> {
+    let last = batch::batches(bytes).last()?;
+    Some(last.expect("whole batches").0.next_offset().0)
+}
+
 /// What was acknowledged: value by offset.
 #[derive(Default)]
 pub struct Kept(BTreeMap<u64, String>);

@@ -145,7 +145,7 @@ async fn send_all(
             key: Some(key_of(line)),
             value: Some(line),
             headers: &[(NUMBER, digits.as_bytes())],
-            timestamp_ms: None,
+            ..ProducerRecord::default()
         };
         let delivery = producer.send(&topic, &record).await?;
         // The collector lives as long as its sender.

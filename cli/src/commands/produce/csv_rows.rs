@@ -5,12 +5,20 @@ use crate::exit::{self, Failure};
 use anyhow::Context as _;
 use std::io::{BufRead, BufReader, Read};
 
+/// Columns whose values mean something.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Fields<'a> {
+    pub(super) key: Option<&'a str>,
+    pub(super) msg_id: Option<&'a str>,
+}
+
 /// The rows of a CSV file.
 pub(super) struct Rows<R> {
     reader: csv::Reader<BufReader<R>>,
     /// The columns' names as JSON strings.
     columns: Vec<String>,
     key: Option<usize>,
+    msg_id: Option<usize>,
     name: String,
     number: u64,
     record: csv::StringRecord,
@@ -18,7 +26,7 @@ pub(super) struct Rows<R> {
 
 impl<R: Read> Rows<R> {
     /// Reads the headings; guesses the delimiter from them.
-    pub(super) fn open(input: R, key_field: Option<&str>, name: &str) -> anyhow::Result<Self> {
+    pub(super) fn open(input: R, fields: Fields<'_>, name: &str) -> anyhow::Result<Self> {
         let mut input = BufReader::with_capacity(256 << 10, input);
         let start = input.fill_buf().with_context(|| format!("cannot read {name}"))?;
         let bom = if start.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
@@ -27,9 +35,22 @@ impl<R: Read> Rows<R> {
         let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(input);
         let headings = reader.headers().with_context(|| format!("{name}: the headings"))?.clone();
         anyhow::ensure!(!headings.is_empty(), "{name} is empty: its first line must name the columns");
-        let key = key_field.map(|field| find_column(&headings, field, name)).transpose()?;
+        let column = |field| find_column(&headings, field, name);
+        let (key, msg_id) = (fields.key.map(column).transpose()?, fields.msg_id.map(column).transpose()?);
         let columns = headings.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
-        Ok(Self { reader, columns, key, name: name.to_owned(), number: 0, record: csv::StringRecord::new() })
+        Ok(Self {
+            reader,
+            columns,
+            key,
+            msg_id,
+            name: name.to_owned(),
+            number: 0,
+            record: csv::StringRecord::new(),
+        })
+    }
+
+    fn value_at(&self, column: Option<usize>) -> Option<Vec<u8>> {
+        column.and_then(|at| self.record.get(at)).map(|value| value.as_bytes().to_vec())
     }
 
     fn object(&self) -> anyhow::Result<String> {
@@ -71,7 +92,8 @@ impl<R: Read> Iterator for Rows<R> {
             Ok(false) => None,
             Ok(true) => Some(self.object().map(|object| Message {
                 number: self.number,
-                key: self.key.and_then(|at| self.record.get(at)).map(|key| key.as_bytes().to_vec()),
+                key: self.value_at(self.key),
+                msg_id: self.value_at(self.msg_id),
                 value: object.into_bytes(),
                 read: self.reader.position().byte(),
             })),
@@ -93,7 +115,11 @@ mod tests {
 
     fn rows(input: &str, key: Option<&str>) -> anyhow::Result<Vec<(Option<String>, String)>> {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        let rows = Rows::open(std::io::Cursor::new(input.as_bytes().to_vec()), key, "in.csv")?;
+        let rows = Rows::open(
+            std::io::Cursor::new(input.as_bytes().to_vec()),
+            Fields { key, msg_id: None },
+            "in.csv",
+        )?;
         rows.map(|row| row.map(|row| (row.key.map(text), text(row.value)))).collect()
     }
 

@@ -14,6 +14,8 @@ pub(super) struct Message {
     pub(super) number: u64,
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Vec<u8>,
+    /// Its id, if it comes with one.
+    pub(super) msg_id: Option<Vec<u8>>,
     /// Bytes of input up to its end.
     pub(super) read: u64,
 }
@@ -35,7 +37,9 @@ impl Source {
         let (sender, chunks) = mpsc::channel(4);
         if let Some(path) = &args.csv {
             let (file, bytes) = open(path)?;
-            let rows = csv_rows::Rows::open(file, args.key_field.as_deref(), &path.display().to_string())?;
+            let fields =
+                csv_rows::Fields { key: args.key_field.as_deref(), msg_id: args.msg_id_field.as_deref() };
+            let rows = csv_rows::Rows::open(file, fields, &path.display().to_string())?;
             read_ahead(sender, rows);
             return Ok(Self { chunks, bytes });
         }
@@ -162,7 +166,7 @@ impl<R: Read> Iterator for Lines<R> {
         };
         self.number += 1;
         let (key, value) = split_key(message, self.key_delimiter.as_deref());
-        Some(Ok(Message { number: self.number, key, value, read: self.read }))
+        Some(Ok(Message { number: self.number, key, value, msg_id: None, read: self.read }))
     }
 }
 

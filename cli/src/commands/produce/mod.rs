@@ -41,6 +41,14 @@ pub struct ProduceArgs {
     /// The column whose value becomes the key
     #[arg(long, value_name = "COLUMN", requires = "csv")]
     pub key_field: Option<String>,
+    /// The column whose value becomes the message's id: a message that is published again under the same id is
+    /// stored once (within the topic's dedupe_window_ms)
+    #[arg(long, value_name = "COLUMN", requires = "csv")]
+    pub msg_id_field: Option<String>,
+    /// Messages get the ids PREFIX-1, PREFIX-2 and so on, by their numbers in the input: the same input can be
+    /// published again without storing anything twice
+    #[arg(long, value_name = "PREFIX", conflicts_with = "msg_id_field")]
+    pub msg_id: Option<String>,
     /// The key of every message
     #[arg(short, long, conflicts_with_all = ["key_delimiter", "key_field"])]
     pub key: Option<String>,
@@ -50,6 +58,9 @@ pub struct ProduceArgs {
     /// What ends a message; \\n, \\t, \\xNN are understood
     #[arg(short = 'D', long, value_name = "DELIM", default_value = "\\n", conflicts_with = "csv")]
     pub delimiter: String,
+    /// This producer's name: another one that starts with it fences this one, whose messages are refused from then on
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
     /// A header, name=value or name:value; may be given more than once
     #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = options::header)]
     pub headers: Vec<(String, String)>,
@@ -149,7 +160,10 @@ async fn publish_all(
             input::tee(&messages, &args.delimiter)?;
         }
         for message in &messages {
-            let record = record(args, message, &headers);
+            let numbered =
+                args.msg_id.as_ref().map(|prefix| format!("{prefix}-{}", message.number).into_bytes());
+            let msg_id = numbered.as_deref().or(message.msg_id.as_deref());
+            let record = ProducerRecord { msg_id, ..record(args, message, &headers) };
             match producer.send(&args.topic, &record).await {
                 Ok(delivery) => deliveries.sent(message, delivery).await,
                 Err(error) if concerns_one_message(&error) => deliveries.refused(message, &error),
@@ -172,12 +186,13 @@ fn record<'a>(
         value: Some(message.value.as_slice()).filter(empty_is_null),
         headers,
         timestamp_ms: None,
+        msg_id: None,
     }
 }
 
 /// Whether the next message may fare better.
 fn concerns_one_message(error: &ProduceError) -> bool {
-    error.code() == Some(ErrorCode::BatchTooLarge)
+    matches!(error.code(), Some(ErrorCode::BatchTooLarge | ErrorCode::BadBatch))
 }
 
 /// Whether a bar is drawn: for files, on a terminal, unless it was declined.

@@ -68,6 +68,7 @@ impl Setting {
 pub(super) fn producer_config(args: &ProduceArgs) -> anyhow::Result<ProducerConfig> {
     let mut config = ProducerConfig {
         client: format!("yak-produce/{}", env!("CARGO_PKG_VERSION")),
+        name: args.name.clone(),
         acks: args.acks.into(),
         compression: args.compression,
         ..ProducerConfig::default()

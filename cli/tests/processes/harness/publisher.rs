@@ -1,6 +1,6 @@
 //! `yak produce`, fed line by line while things break.
 
-use super::{Cluster, Process, Record, until};
+use super::{Cluster, Finished, Process, Record, until};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -37,8 +37,18 @@ impl Publisher {
 
     /// The same with these variables.
     pub fn start_with(cluster: &Cluster, topic: &str, variables: &[(String, String)]) -> Self {
+        Self::start_as(cluster, topic, &[], variables)
+    }
+
+    /// The same with more options of `yak produce`, and these variables.
+    pub fn start_as(
+        cluster: &Cluster,
+        topic: &str,
+        options: &[&str],
+        variables: &[(String, String)],
+    ) -> Self {
         let brokers = cluster.all();
-        let arguments = [
+        let fixed = [
             "produce",
             topic,
             "-K",
@@ -50,7 +60,7 @@ impl Publisher {
             "-b",
             &brokers,
         ];
-        let mut process = Process::start_with(&arguments, variables);
+        let mut process = Process::start_with(&[&fixed[..], options].concat(), variables);
         let mut stdin = process.stdin.take().expect("it is piped");
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -79,6 +89,16 @@ impl Publisher {
     pub fn goes_on(&self, more: usize) {
         let wanted = self.acknowledged() + more;
         until("publishing to go on", || (self.acknowledged() >= wanted).then_some(()));
+    }
+
+    /// Waits until it ends by itself, which is no success.
+    pub fn fails(mut self) -> Finished {
+        until("the producer to end", || (!self.process.runs()).then_some(()));
+        self.stop.store(true, Ordering::Relaxed);
+        self.feeding.take().expect("it is finished once").join().expect("it only writes");
+        let finished = self.process.finish();
+        assert_ne!(finished.code, Some(0), "{}", finished.stderr);
+        finished
     }
 
     /// Stops, and returns where every line was acknowledged; panics if one was not.
