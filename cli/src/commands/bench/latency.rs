@@ -22,7 +22,7 @@ pub(super) async fn measure(args: &BenchArgs, target: &Target, topic: &str) -> a
     let each = Mode::Latency.records(args).div_ceil(u64::from(args.producers));
     let mut producers = Vec::new();
     for _ in 0..args.producers {
-        let producer = target.producer(args);
+        let producer = target.producer(args, true);
         for _ in 0..WARM_UP.min(each) {
             publish(&producer, topic, &value).await?;
         }
@@ -74,7 +74,7 @@ pub(super) async fn measure_end_to_end(
 ) -> anyhow::Result<Report> {
     let value = &values(args.size)[..args.size];
     let wanted = Mode::EndToEnd.records(args);
-    let producer = target.producer(args);
+    let producer = target.producer(args, true);
     let hook = Arc::new(|event: Event| tracing::warn!("{event}"));
     let mut consumer = Consumer::new(target.client(), ConsumerConfig::default(), hook);
     consumer.assign(topic, None, Start::Earliest).await?;

@@ -91,6 +91,9 @@ pub enum Mode {
     Latency,
     /// Time until a consumer has single records
     EndToEnd,
+    /// What it costs that nothing is written twice: records published a second without idempotence, with it, and
+    /// with a msg_id each
+    Once,
 }
 
 impl Mode {
@@ -170,6 +173,15 @@ async fn measure_all(
     let mut filled = None;
     for mode in modes {
         let report = match mode {
+            Mode::Once => {
+                for report in produce::compare(args, target).await? {
+                    if !quiet {
+                        table::print_line(&report.line())?;
+                    }
+                    reports.push(report);
+                }
+                continue;
+            }
             Mode::Produce => {
                 let topic = target.make_topic(args.partitions, args).await?;
                 let report = produce::measure(args, target, &topic).await?;

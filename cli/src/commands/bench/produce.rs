@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use yak_producer::{Delivery, Producer, ProducerRecord};
+use yak_protocol::ids::PartitionIndex;
 
 /// One record of so many has the time to its acknowledgement measured.
 const SAMPLE_EVERY: u64 = 32;
@@ -17,7 +18,49 @@ const SAMPLE_EVERY: u64 = 32;
 /// Values are slices of this many random bytes.
 const POOL_BYTES: usize = 1 << 20;
 
+/// What keeps a record from being written twice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Once {
+    /// Nothing.
+    Never,
+    /// Producers number their batches.
+    Idempotent,
+    /// Records have ids, too.
+    MsgId,
+}
+
+impl Once {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Never => "not idempotent",
+            Self::Idempotent => "idempotent",
+            Self::MsgId => "with msg_id",
+        }
+    }
+}
+
+/// What it costs that nothing is written twice: the same load without and with it, one after the other.
+pub(super) async fn compare(args: &BenchArgs, target: &Target) -> anyhow::Result<Vec<Report>> {
+    // The first round finds everything cold.
+    let topic = target.make_topic(args.partitions, args).await?;
+    run(args, target, &topic, Once::Never).await?;
+    let mut reports: Vec<Report> = Vec::new();
+    for once in [Once::Never, Once::Idempotent, Once::MsgId] {
+        let topic = target.make_topic(args.partitions, args).await?;
+        let report = run(args, target, &topic, once).await?;
+        reports.push(match reports.first() {
+            Some(first) => report.compared(first),
+            None => report,
+        });
+    }
+    Ok(reports)
+}
+
 pub(super) async fn measure(args: &BenchArgs, target: &Target, topic: &str) -> anyhow::Result<Report> {
+    Ok(run(args, target, topic, Once::Idempotent).await?.named("produce"))
+}
+
+async fn run(args: &BenchArgs, target: &Target, topic: &str, once: Once) -> anyhow::Result<Report> {
     let pool: Arc<[u8]> = values(args.size).into();
     let wanted = Mode::Produce.records(args);
     let until = args.seconds.map(|limit| Instant::now() + limit);
@@ -25,7 +68,7 @@ pub(super) async fn measure(args: &BenchArgs, target: &Target, topic: &str) -> a
     // Connections and metadata first, so that the rate is the rate.
     let mut producers = Vec::new();
     for _ in 0..args.producers {
-        let producer = target.producer(args);
+        let producer = target.producer(args, once != Once::Never);
         producer.partitions(topic).await?;
         producers.push(producer);
     }
@@ -42,6 +85,7 @@ pub(super) async fn measure(args: &BenchArgs, target: &Target, topic: &str) -> a
             wanted,
             until,
             taken: Arc::clone(&taken),
+            ids: once == Once::MsgId,
         };
         tasks.push(tokio::spawn(run.publish()));
     }
@@ -55,7 +99,8 @@ pub(super) async fn measure(args: &BenchArgs, target: &Target, topic: &str) -> a
     let took = started.elapsed();
     progress.end();
     let bytes = acknowledged * args.size as u64;
-    Ok(Report::new("produce", acknowledged, failed, bytes, took).with_latency("acknowledged after", &latency))
+    Ok(Report::new(once.name(), acknowledged, failed, bytes, took)
+        .with_latency("acknowledged after", &latency))
 }
 
 /// Random bytes, at least enough for one value.
@@ -75,6 +120,8 @@ struct Run {
     until: Option<Instant>,
     /// Records that some producer has taken on, of all of them.
     taken: Arc<AtomicU64>,
+    /// Whether records have ids.
+    ids: bool,
 }
 
 impl Run {
@@ -82,6 +129,7 @@ impl Run {
         let (samples, collected) = mpsc::unbounded_channel();
         let collecting = tokio::spawn(collect(collected));
         let mut tally = Tally::default();
+        let partitions = u64::from(self.producer.partitions(&self.topic).await?.max(1));
         let mut at = 0;
         loop {
             let number = self.taken.fetch_add(1, Ordering::Relaxed);
@@ -99,7 +147,13 @@ impl Run {
             }
             at = (at + 61) % (self.pool.len() - self.size);
             let value = &self.pool[at..at + self.size];
-            let record = ProducerRecord { value: Some(value), ..ProducerRecord::default() };
+            let id = number.to_be_bytes();
+            // An id chooses the partition, which is not what is compared: records go round.
+            let partition =
+                self.ids.then(|| PartitionIndex(u32::try_from(number / 1024 % partitions).unwrap_or(0)));
+            let msg_id = self.ids.then_some(&id[..]);
+            let record =
+                ProducerRecord { value: Some(value), partition, msg_id, ..ProducerRecord::default() };
             let sampled = number.is_multiple_of(SAMPLE_EVERY).then(Instant::now);
             let delivery = self.producer.send(&self.topic, &record).await?;
             if let Some(sent) = sampled {

@@ -77,6 +77,9 @@ pub(super) struct Report {
     latency_of: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_us: Option<Percentiles>,
+    /// The rate as a share of that of the first measurement in a comparison.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share_of_first: Option<f64>,
 }
 
 /// Latencies in microseconds.
@@ -102,7 +105,20 @@ impl Report {
             megabytes_per_second: bytes as f64 / seconds / 1e6,
             latency_of: None,
             latency_us: None,
+            share_of_first: None,
         }
+    }
+
+    /// The same under another name.
+    pub(super) fn named(mut self, mode: &'static str) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Compares the rate with that of `first`.
+    pub(super) fn compared(mut self, first: &Self) -> Self {
+        self.share_of_first = Some(self.records_per_second / first.records_per_second.max(1e-9));
+        self
     }
 
     pub(super) fn with_latency(mut self, of: &'static str, latency: &Latency) -> Self {
@@ -124,7 +140,7 @@ impl Report {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for people")]
         let rate = text::thousands(self.records_per_second.round() as u64);
         let mut line = format!(
-            "{:<11} {} in {:.2} s: {rate} records/s, {:.1} MB/s",
+            "{:<14} {} in {:.2} s: {rate} records/s, {:.1} MB/s",
             self.mode,
             text::count(self.records, "record"),
             self.seconds,
@@ -140,6 +156,9 @@ impl Report {
                 ms(latency.p99_9),
                 ms(latency.max)
             ));
+        }
+        if let Some(share) = self.share_of_first {
+            line.push_str(&format!("; {:.1}% of the rate without", share * 100.0));
         }
         if self.failed > 0 {
             line.push_str(&format!("; {} FAILED", text::thousands(self.failed)));

@@ -70,10 +70,11 @@ impl Target {
     }
 
     /// A producer as the arguments say, with connections of its own.
-    pub(super) fn producer(&self, args: &BenchArgs) -> Producer {
+    pub(super) fn producer(&self, args: &BenchArgs, idempotent: bool) -> Producer {
         let config = ProducerConfig {
             client: "yak-bench".to_owned(),
             acks: args.acks.into(),
+            idempotent,
             compression: args.compression,
             linger: Duration::from_millis(args.linger),
             batch_bytes: args.batch,
