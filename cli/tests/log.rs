@@ -229,7 +229,8 @@ fn what_an_unclean_stop_leaves_is_torn_and_no_damage() {
     let dir = dev.dir(1);
     // Segments are written behind the write-ahead log; how much of it has come there by now makes no difference.
     let started = Instant::now();
-    while std::fs::read_dir(dir.join("topics")).unwrap().next().is_none() {
+    // The file is made in three steps, and a tool that is given a folder needs it.
+    while std::fs::read_dir(dir.join("topics")).unwrap().next().is_none() || !segment(&dir).exists() {
         assert!(started.elapsed() < Duration::from_secs(60), "no segment is written");
         std::thread::yield_now();
     }

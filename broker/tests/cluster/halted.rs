@@ -68,7 +68,7 @@ async fn a_replica_that_has_stopped_itself_is_away_until_it_is_started_without_d
     // It is not elected, though nobody else is left.
     cluster.kill_broker(older).await;
     told(&coordinator, &["has no leader", "start broker"]).await;
-    assert_eq!(cluster.partition("orders", 0).await.leader, None);
+    cluster.partition_when("nobody leads", "orders", 0, |info| info.leader.is_none()).await;
     cluster.start_broker(older).await;
     assert_eq!(cluster.leader("orders", 0).await, older);
 
