@@ -212,7 +212,8 @@ async fn the_process_shows_its_backend_settings_and_numbers() {
         &["name=process value=coordinator", "name=brokers_alive value=2", "name=partitions value=1"],
     );
     let conf = typist.rows("CONF lease").await;
-    assert_eq!(conf, ["setting=lease_time_seconds value=3 source=default"]);
+    let backend = "setting=lease_backend value=\"\" source=default";
+    assert_eq!(conf, [backend, "setting=lease_time_seconds value=3 source=default"]);
     contains(
         &typist.rows("METRICS brokers_alive").await[0],
         &["metric=yak_brokers_alive value=2 kind=gauge"],

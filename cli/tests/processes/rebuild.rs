@@ -69,6 +69,13 @@ fn a_redis_that_lost_everything_gets_its_journal_back_while_the_brokers_run() {
     let rebuild = |more: &[&str]| yak(&[&arguments, more].concat(), "");
     rebuild(&[]).expect_code(1).expect_stderr(&["second history"]);
 
+    // One that has never seen a journal cannot miss it.
+    for name in ["b1-coordinator", "b2-coordinator"] {
+        until("both coordinators to have seen the journal", || {
+            let seen = std::fs::read_to_string(cluster.dir(name).join("redis-seen")).ok()?;
+            (seen.contains("sequence ") && !seen.contains("sequence 0")).then_some(())
+        });
+    }
     redis.tell("FLUSHALL");
     until("every broker to have lost the coordinator", || {
         (rebuild(&["--dry-run"]).code == Some(0)).then_some(())
