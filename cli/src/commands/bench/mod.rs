@@ -28,7 +28,8 @@ Examples:
   yak bench latency --nodes 3 --durability replicated --json
 
 produce and consume measure rates; latency publishes one record after the other and waits for each
-acknowledgement; end-to-end waits until a consumer has each record. 1 MB is 1,000,000 bytes of values.")]
+acknowledgement; end-to-end waits until a consumer has each record. once and groups compare: what it costs that nothing
+is written twice, and what a consumer group costs. 1 MB is 1,000,000 bytes of values.")]
 pub struct BenchArgs {
     /// What to measure [default: all of it]
     #[arg(value_enum)]
@@ -94,6 +95,8 @@ pub enum Mode {
     /// What it costs that nothing is written twice: records published a second without idempotence, with it, and
     /// with a msg_id each
     Once,
+    /// What a consumer group costs: records read a second by a consumer alone, and by a member of a group
+    Groups,
 }
 
 impl Mode {
@@ -173,8 +176,12 @@ async fn measure_all(
     let mut filled = None;
     for mode in modes {
         let report = match mode {
-            Mode::Once => {
-                for report in produce::compare(args, target).await? {
+            Mode::Once | Mode::Groups => {
+                let compared = match mode {
+                    Mode::Groups => consume::compare(args, target).await?,
+                    _ => produce::compare(args, target).await?,
+                };
+                for report in compared {
                     if !quiet {
                         table::print_line(&report.line())?;
                     }
