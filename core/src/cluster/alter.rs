@@ -19,9 +19,11 @@ impl Cluster {
         let old = self.state.find_topic(&request.topic)?.clone();
         let new = altered(&old, request)?;
         let changed = changes(&old, &new);
-        if new.partitions > old.partitions {
-            // What is in it is found by the hash over its partitions.
+        if new.partitions > old.partitions || new.config != old.config {
+            // What is in it is found by the hash over its partitions, and must not go with time.
             yak_protocol::names::check_not_internal(&request.topic)?;
+        }
+        if new.partitions > old.partitions {
             self.check_brokers()?;
         }
         if request.dry_run || changed.is_empty() {

@@ -18,6 +18,7 @@ pub(super) struct Holder {
     producer_id: ProducerId,
     producer_epoch: ProducerEpoch,
     client: String,
+    from: Option<ProducerEpoch>,
 }
 
 /// Everybody who has one.
@@ -26,9 +27,11 @@ pub(super) struct NamedProducers(BTreeMap<String, Holder>);
 
 impl NamedProducers {
     pub(super) fn apply(&mut self, record: &Record) {
-        let Record::NamedProducer { name, producer_id, producer_epoch, client } = record else { return };
+        let Record::NamedProducer { name, producer_id, producer_epoch, client, from } = record else {
+            return;
+        };
         let (producer_id, producer_epoch) = (*producer_id, *producer_epoch);
-        let holder = Holder { producer_id, producer_epoch, client: client.clone() };
+        let holder = Holder { producer_id, producer_epoch, client: client.clone(), from: *from };
         let before = self.0.insert(name.clone(), holder);
         let again =
             before.is_some_and(|old| old.producer_id == producer_id && old.producer_epoch >= producer_epoch);
@@ -50,6 +53,7 @@ impl NamedProducers {
             producer_id: holder.producer_id,
             producer_epoch: holder.producer_epoch,
             client: holder.client.clone(),
+            from: holder.from,
         })
     }
 }
@@ -72,8 +76,12 @@ impl Cluster {
         }
         let holder = self.state.named_producers.get(&name).cloned();
         if let Some(holder) = &holder {
-            let mine = held.is_none_or(|held| held == (holder.producer_id, holder.producer_epoch));
-            if !mine {
+            let (producer_id, producer_epoch) = (holder.producer_id, holder.producer_epoch);
+            // Only one process has ever held that epoch, and it did not hear the answer.
+            if held.is_some_and(|(id, epoch)| id == producer_id && Some(epoch) == holder.from) {
+                return Ok(RegisterProducerReply { producer_id, producer_epoch });
+            }
+            if held.is_some_and(|held| held != (producer_id, producer_epoch)) {
                 return Err(fenced(&name, holder));
             }
         } else if self.state.named_producers.len() >= NAMED_PRODUCERS_MAX {
@@ -91,7 +99,8 @@ impl Cluster {
             // Nobody had the name, or its epochs are used up.
             None => (ProducerId(self.producer_id_block(entropy, step).0), ProducerEpoch(0)),
         };
-        self.record(step, Record::NamedProducer { name, producer_id, producer_epoch, client });
+        let from = held.map(|(_, epoch)| epoch);
+        self.record(step, Record::NamedProducer { name, producer_id, producer_epoch, client, from });
         Ok(RegisterProducerReply { producer_id, producer_epoch })
     }
 }

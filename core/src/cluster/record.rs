@@ -128,6 +128,9 @@ pub enum Record {
         producer_epoch: ProducerEpoch,
         /// What the one that got it calls itself.
         client: String,
+        /// The epoch that it held before, if it had the name already: if it asks again from there, its answer was lost.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<ProducerEpoch>,
     },
     /// Producer ids below this one are given out.
     ProducerIds {

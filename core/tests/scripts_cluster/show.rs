@@ -85,7 +85,7 @@ fn record(record: &Record, names: &Names) -> String {
             format!("{} on broker {broker} {what}", partition_id(*id, names))
         }
         Record::Version { version } => format!("{version:?}"),
-        Record::NamedProducer { name, producer_id, producer_epoch, client } => {
+        Record::NamedProducer { name, producer_id, producer_epoch, client, .. } => {
             format!("producer {name} ({client}) {producer_id:?} epoch {}", producer_epoch.0)
         }
         Record::ProducerIds { next } => format!("producer ids below {next}"),
