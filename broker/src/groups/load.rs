@@ -4,19 +4,21 @@ use crate::broker::Broker;
 use crate::config::{CONSUME_BYTES, RECORDS_BYTES_MAX, REPAIR_RETRY};
 use crate::partition::PartitionHandle;
 use crate::requests::read_committed;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use yak_core::group::{Key, Value};
 use yak_core::partition::View;
 use yak_protocol::batch::{self, batches};
 use yak_protocol::message::PlainRecord;
 
-/// Every record up to the high watermark of `view`; `None` when this broker leads no more.
+/// The last record of each key up to the high watermark of `view`; `None` when this broker leads no more, or when a
+/// batch cannot be opened: nobody coordinates from a part of what was promised.
 pub(super) async fn load(
     broker: &Arc<Broker>,
     partition: &Arc<PartitionHandle>,
     view: &View,
-) -> Option<Vec<(Key, Option<Value>)>> {
-    let mut found = Vec::new();
+) -> Option<BTreeMap<Key, Option<Value>>> {
+    let mut found = BTreeMap::new();
     let mut from = view.log_start;
     while from < view.high_watermark {
         let read = read_committed(broker, partition, view, from, CONSUME_BYTES as usize).await;
@@ -37,7 +39,8 @@ pub(super) async fn load(
             match batch::plain_records(bytes, from, view.high_watermark, RECORDS_BYTES_MAX) {
                 Ok(records) => found.extend(records.iter().filter_map(entry)),
                 Err(error) => {
-                    tracing::error!(%error, %from, "a batch about consumer groups cannot be opened")
+                    tracing::error!(%error, %from, "a batch about consumer groups cannot be opened");
+                    return None;
                 }
             }
             if let Some(Ok((last, _))) = batches(bytes).last() {
@@ -45,7 +48,7 @@ pub(super) async fn load(
             }
         }
         if from == before {
-            // Nothing is left there: compaction may have taken the end.
+            // Nothing is left there.
             break;
         }
     }

@@ -94,7 +94,11 @@ impl Desk {
         let epoch = views.borrow().leader_epoch;
         let settled =
             views.wait_for(|view| !view.leads || view.leader_epoch != epoch || view.high_watermark_known);
-        let view = settled.await.ok()?.clone();
+        let end = settled.await.ok()?.log_end;
+        // What an earlier coordinator in this epoch has written, and did not live to see committed.
+        let all_committed =
+            views.wait_for(|view| !view.leads || view.leader_epoch != epoch || view.high_watermark >= end);
+        let view = all_committed.await.ok()?.clone();
         if !view.leads || view.leader_epoch != epoch {
             return None;
         }

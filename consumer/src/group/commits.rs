@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use yak_protocol::ids::Offset;
+use yak_protocol::ids::{Generation, Offset};
 use yak_protocol::message::GroupCommit;
 
 /// How far a partition is.
@@ -51,6 +51,11 @@ pub(super) fn commit(
     if due.is_empty() {
         return None;
     }
+    // As of now: what goes back must not be sent in the name of a later membership.
+    let who = {
+        let membership = shared.membership();
+        (membership.member.clone(), membership.generation)
+    };
     let shared = Arc::clone(shared);
     Some(async move {
         let mut all = Committed { settled: Vec::new(), failed: None };
@@ -58,7 +63,7 @@ pub(super) fn commit(
         for rewind in [false, true] {
             let part: Vec<_> = due.iter().filter(|due| due.3 == rewind).cloned().collect();
             if !part.is_empty() {
-                send(&shared, part, rewind, Instant::now() + within, &mut all).await;
+                send(&shared, &who, part, rewind, Instant::now() + within, &mut all).await;
             }
         }
         all
@@ -67,22 +72,20 @@ pub(super) fn commit(
 
 async fn send(
     shared: &Shared,
+    (member, generation): &(String, Generation),
     due: Vec<(Place, u64, Offset, bool)>,
     rewind: bool,
     deadline: Instant,
     all: &mut Committed,
 ) {
-    let request = {
-        let membership = shared.membership();
-        GroupCommit {
-            group: shared.config.group.clone(),
-            member: Some(membership.member.clone()),
-            generation: membership.generation,
-            instance: shared.config.instance.clone(),
-            offsets: due.iter().map(|(place, _, offset, _)| commit_of(place, *offset)).collect(),
-            rewind,
-            forward: true,
-        }
+    let request = GroupCommit {
+        group: shared.config.group.clone(),
+        member: Some(member.clone()),
+        generation: *generation,
+        instance: shared.config.instance.clone(),
+        offsets: due.iter().map(|(place, _, offset, _)| commit_of(place, *offset)).collect(),
+        rewind,
+        forward: true,
     };
     match shared.way.until(&request, deadline).await {
         Ok(reply) => {

@@ -187,13 +187,18 @@ impl GroupConsumer {
             let reads = self.held_back.is_none() && self.consumer.assignment().next().is_some();
             let commit_at = self.next_commit.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             tokio::select! {
-                polled = self.consumer.next(), if reads => match polled? {
-                    Polled::Records(batch) => self.held_back = Some(batch),
-                    Polled::End { topic, partition, offset } => {
+                polled = self.consumer.next(), if reads => match polled {
+                    Ok(Polled::Records(batch)) => self.held_back = Some(batch),
+                    Ok(Polled::End { topic, partition, offset }) => {
                         if let Some(place) = self.place(&topic, partition) {
                             return Ok(GroupPolled::End { place, offset });
                         }
                     }
+                    // The group takes it away with the next heartbeat.
+                    Err(ConsumeError::Refused { topic, partition, .. }) if self.is_deleted(&topic) => {
+                        self.consumer.unassign(&topic, partition);
+                    }
+                    Err(error) => return Err(error.into()),
                 },
                 () = self.shared.news.notified() => {}
                 Some(Ok(begin)) = self.starting.join_next() => self.begins.push_back(begin),
@@ -236,6 +241,12 @@ impl GroupConsumer {
         {
             progress.done = Some(next);
         }
+    }
+
+    /// Whether the cluster is known to have no such topic any more.
+    fn is_deleted(&self, topic: &str) -> bool {
+        let known = self.shared.way.cluster.cached();
+        known.is_some_and(|known| known.topics.iter().all(|info| info.name != topic))
     }
 
     fn place(&self, topic: &str, partition: PartitionIndex) -> Option<Place> {
@@ -297,6 +308,7 @@ impl GroupConsumer {
         self.stay = stay;
         self.held_back = None;
         self.starting.abort_all();
+        self.committing.abort_all();
         let places: Vec<Place> = std::mem::take(&mut self.running).into_keys().collect();
         for place in &places {
             self.consumer.unassign(&place.topic, place.partition);
@@ -336,7 +348,11 @@ impl GroupConsumer {
                 Ok((offset, known)) if current => {
                     // Whoever drops this future finds it at the front again.
                     let only = [place.partition];
-                    self.consumer.assign(&place.topic, Some(&only), Start::Offset(offset)).await?;
+                    match self.consumer.assign(&place.topic, Some(&only), Start::Offset(offset)).await {
+                        // It was deleted meanwhile; the group takes it away with the next heartbeat.
+                        Ok(()) | Err(ConsumeError::UnknownTopic { .. }) => {}
+                        Err(error) => return Err(error.into()),
+                    }
                     if let Some(progress) = self.running.get_mut(&place) {
                         progress.committed = Some(offset);
                     }

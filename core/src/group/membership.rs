@@ -22,6 +22,12 @@ pub(super) fn check(request: &GroupHeartbeat) -> Result<(), WireError> {
     if long(&request.member) || request.instance.as_deref().is_some_and(long) {
         return bad(format!("a member's name has 1 to {GROUP_MEMBER_BYTES_MAX} bytes; a UUID is a good one"));
     }
+    if request.client.len() > GROUP_MEMBER_BYTES_MAX {
+        return bad(format!("what a client calls itself has at most {GROUP_MEMBER_BYTES_MAX} bytes"));
+    }
+    for topic in &request.topics {
+        names::check_topic(topic)?;
+    }
     if request.topics.len() > GROUP_TOPICS_MAX {
         return bad(format!("it asks for {} topics, at most {GROUP_TOPICS_MAX}", request.topics.len()));
     }
@@ -167,9 +173,12 @@ impl Group {
         member.beat = member.beat.max(request.beat);
         member.heard = beat.clock.now;
         member.host = beat.host.to_owned();
+        let session_before = member.session;
         if request.session_ms != 0 {
             member.session = session(request);
         }
+        // The next coordinator has to know what this one has promised.
+        let other_session = member.session != session_before;
         member.deadline = beat.clock.now + member.session;
         let wants: BTreeSet<String> = request.topics.iter().cloned().collect();
         let wants_other = !wants.is_empty() && wants != member.topics;
@@ -190,7 +199,7 @@ impl Group {
             let why = format!("{} reads other topics now", self.show(name));
             self.next_generation(beat.topics, why, journal);
         }
-        Ok(wants_other || !given_up.is_empty())
+        Ok(wants_other || other_session || !given_up.is_empty())
     }
 
     /// Brings a member as near to what it is to hold as the others let it; whether anything has changed.
